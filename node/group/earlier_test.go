@@ -370,3 +370,70 @@ func TestWordOfBeforeIsReadLate(t *testing.T) {
 		t.Errorf("it does not show what was written after the deletion: %+v", x.m.Status())
 	}
 }
+
+// A reaction to a message of before may be gone with it, so a device waits neither for it nor for
+// words about it. Once the reaction is read after all, they are owed, and are asked for: they hold
+// up what their authors wrote since.
+func TestWordAboutAReadReaction(t *testing.T) {
+	t.Parallel()
+	for _, restart := range []bool{false, true} {
+		w := newWorld(t, 71)
+		a, x := w.device("anna"), w.device("xenia")
+		w.found(a, wire.PolicyOpen)
+		phone := w.another(a, "phone")
+		w.join(phone)
+		text := a.say(written("of before"))
+		w.run(time.Minute)
+		w.join(x)
+		w.run(time.Minute)
+		if x.record(text).Facts.Has(dag.IsDelivered) {
+			t.Fatal("a newcomer reads what was before")
+		}
+		w.gossip, x.online = false, false
+		reaction := a.say(content.Message{InReplyTo: text, Part: content.Reaction("x")})
+		w.sync(a, phone)
+		seals, err := a.m.SealsFor(x.dev.ID, []wire.MessageID{reaction}) // it is erased soon
+		if err != nil || len(seals) != 1 {
+			t.Fatalf("%d seals: %v", len(seals), err)
+		}
+		back := content.Message{Replaces: reaction, Part: content.Null(content.DispositionReaction)}
+		words := []wire.MessageID{a.say(back), phone.say(back)}
+		last := []wire.MessageID{a.say(written("after")), phone.say(written("after"))}
+		w.sync(a, phone)
+		w.sync(a, phone)
+		raws, _, err := a.m.EntriesAfter(x.dev.ID, x.m.Marks(), wire.EntryHash{}, 64<<10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.must(Entries{Entries: raws})
+		for _, id := range append(words, reaction) {
+			if x.record(id) == nil || x.lacks(id) {
+				t.Fatal("it waits for a word that may be gone")
+			}
+		}
+		more, err := a.m.SealsFor(x.dev.ID, last)
+		if err != nil || len(more) != 2 {
+			t.Fatalf("%d seals: %v", len(more), err)
+		}
+		x.must(Seals{Seals: append(seals, more...)})
+		if !x.record(reaction).Facts.Has(dag.IsDelivered) {
+			t.Fatal("the reaction does not count")
+		}
+		if restart {
+			x.down = true
+			x.open()
+		}
+		for i, id := range words {
+			if !x.lacks(id) {
+				t.Errorf("restarted: %v: it does not ask for word %d, which is owed to it", restart, i)
+			}
+		}
+		w.gossip, x.online = true, true
+		w.run(5 * time.Minute)
+		for i, id := range append(words, last...) {
+			if !x.record(id).Facts.Has(dag.IsDelivered) {
+				t.Errorf("restarted: %v: it does not show message %d: %+v", restart, i, x.m.Status())
+			}
+		}
+	}
+}

@@ -200,10 +200,19 @@ func (s *sayings) timesUp(now time.Time, times map[wire.MessageID]uint64) (come 
 
 func byID(a, b wire.MessageID) int { return bytes.Compare(a[:], b[:]) }
 
-// erase erases a message, and what its RECORD says is about it, be it here or not: its edits
-// and reactions. Deletions stay, which hold no text: members who come later need them.
+// erase erases a message, and the words whose RECORDs say that they are about it, be they here
+// or not: its edits and reactions, and words about those. Deletions that are read stay, which
+// hold no text: members who come later need them.
 func (s *sayings) erase(now time.Time, it *dag.Item, by wire.MessageID) {
+	eraseWords(s, now, it, by, mootDepth)
+}
+
+func eraseWords(s *sayings, now time.Time, it *dag.Item, by wire.MessageID, depth int) {
 	s.eraseOne(now, it, by)
+	if depth == 0 || !s.targets[it.Hash] {
+		return
+	}
+	var words []*dag.Item
 	s.tx.fail(s.tx.scanKeys(aboutKey(it.Hash, saysRecord), func(key string) error {
 		id, err := lastHex(key)
 		if err != nil {
@@ -215,10 +224,13 @@ func (s *sayings) erase(now time.Time, it *dag.Item, by wire.MessageID) {
 		}
 		deletes, err := s.tx.get(aboutKey(it.Hash, saysDelete) + hexed(id[:]))
 		if deletes == nil {
-			s.eraseOne(now, o, by)
+			words = append(words, o)
 		}
 		return err
 	}))
+	for _, o := range words {
+		eraseWords(s, now, o, by, depth-1)
+	}
 }
 
 // eraseLike erases a message by the word that erased another.
@@ -228,7 +240,7 @@ func (s *sayings) eraseLike(now time.Time, it, other *dag.Item) {
 		s.tx.fail(err)
 		return
 	}
-	s.eraseOne(now, it, row.By)
+	s.erase(now, it, row.By)
 }
 
 func (s *sayings) eraseOne(now time.Time, it *dag.Item, by wire.MessageID) {

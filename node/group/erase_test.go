@@ -547,3 +547,41 @@ func TestExpiryUnderAWrongClock(t *testing.T) {
 		}
 	}
 }
+
+// With a message its words go, and the words about those: also where they never came.
+func TestWordsAboutWordsAreErased(t *testing.T) {
+	t.Parallel()
+	w, a, b, c := three(t, 31)
+	w.gossip = true
+	text := a.say(written("a secret"))
+	w.run(2 * time.Second)
+	edit := b.say(content.Message{Replaces: text, Part: content.Text(content.Plain, "the secret")})
+	w.run(2 * time.Second)
+	w.gossip, c.online = false, false
+	again := b.say(content.Message{Replaces: edit, Part: content.Text(content.Plain, "our secret")})
+	reaction := b.say(content.Message{InReplyTo: again, Part: content.Reaction("x")})
+	w.sync(a, b)
+	raws, _, err := a.m.EntriesAfter(c.dev.ID, c.m.Marks(), wire.EntryHash{}, 64<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.must(Entries{Entries: raws}) // without seals
+	after := b.say(written("after"))
+	a.say(takesAway(text))
+	w.gossip, c.online = true, true
+	for range 3 {
+		w.sync(a, b)
+		w.sync(c, a)
+		w.run(time.Minute)
+	}
+	for _, x := range []*device{a, b, c} {
+		for i, id := range []wire.MessageID{text, edit, again, reaction} {
+			if !isErased(x.record(id)) || x.rows[rowPlain+hexed(id[:])] != nil {
+				t.Errorf("%s has word %d", x.name, i)
+			}
+		}
+		if x.looks(after) != "after" {
+			t.Errorf("%s does not show what was written afterwards", x.name)
+		}
+	}
+}

@@ -70,7 +70,7 @@ func newMessages(r records, t *tx, timers *timers, tree *epochs.Tree, epochs *ep
 	m.owing.earlier.keep, m.owing.earlier.again = m.keepPlain, func(now time.Time, it *dag.Item) {
 		if m.judge(now, it) {
 			m.delivered[int(it.List)] = min(m.delivered[int(it.List)], it.Seq-1) // it was passed over as moot
-			m.deliver(now, it.Log)
+			letPass(m, it)
 		}
 	}
 	m.sayings.judged = m.owing.earlier.changed
@@ -95,8 +95,8 @@ func forgets(m *messages) func(*dag.Item) {
 	}
 }
 
-// letPass has the messages of a log delivered that one of them holds up no more, since it was
-// taken away.
+// letPass has the messages of a log looked at again that one of them holds up no more, since it
+// was taken away, or holds up now, since it is owed after all.
 func letPass(m *messages, it *dag.Item) {
 	for _, i := range m.logs.Index[it.Log] {
 		m.deferred.branches[i] = true
@@ -260,6 +260,7 @@ func (m *messages) deliverBranch(now time.Time, i int) {
 				it.Note(dag.IsDelivered)
 				m.receipts.plan(now, i, it)
 				m.sayings.tell(now, it)
+				m.tx.fail(m.owing.earlier.judgeAgain(now, it, mootDepth))
 			case m.beforeJoinPoint(it), moot, !owed && !m.maySpeak(it):
 			case owed:
 				m.delivered[i] = upTo
@@ -297,15 +298,17 @@ func (m *messages) goOn(now time.Time) {
 	deliverDeferred(m, now)
 }
 
-// deliverDeferred delivers what did not fit into the last turn, and what was behind a message
-// that was taken away in this one.
+// deliverDeferred delivers what did not fit into the last turn, what was behind a message that
+// was taken away in this one, and what turned out to be owed.
 func deliverDeferred(m *messages, now time.Time) {
-	for _, i := range slices.Sorted(maps.Keys(m.deferred.branches)) {
-		if m.tx.full() {
-			return
+	for len(m.deferred.branches) > 0 { // what is delivered can show that more is owed
+		for _, i := range slices.Sorted(maps.Keys(m.deferred.branches)) {
+			if m.tx.full() {
+				return
+			}
+			delete(m.deferred.branches, i)
+			m.deliver(now, m.logs.Lists[i].ID)
 		}
-		delete(m.deferred.branches, i)
-		m.deliver(now, m.logs.Lists[i].ID)
 	}
 }
 
