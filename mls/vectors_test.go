@@ -222,6 +222,9 @@ func TestOfficialVectors(t *testing.T) {
 			}
 			got := map[CipherSuite]int{}
 			for i, raw := range cases {
+				if testing.Short() && i%8 > 0 { // the race detector
+					continue
+				}
 				var head struct {
 					CipherSuite CipherSuite `json:"cipher_suite"`
 				}
@@ -236,13 +239,16 @@ func TestOfficialVectors(t *testing.T) {
 				total++
 			}
 			for id, want := range f.counts {
-				if got[id] != want {
+				if got[id] != want && !testing.Short() {
 					t.Errorf("%s, suite %d: %d cases, want %d", f.file, id, got[id], want)
 				}
 			}
 		})
 	}
 	vectorSummary = fmt.Sprintf("official MLS vectors: %d cases", total)
+	if testing.Short() {
+		vectorSummary += ", an eighth of them"
+	}
 }
 
 func decode[T any](t *testing.T, raw json.RawMessage) (v T) {

@@ -14,6 +14,7 @@ import (
 // An admin copies another's reboot, as it is, with another MLS group_id, or under
 // another epoch: whichever comes first, the true one is what its author made it.
 func TestCopiedReboot(t *testing.T) {
+	t.Parallel()
 	copies := map[string]func(a *device, r *wire.Reboot){
 		"as it is":          func(*device, *wire.Reboot) {},
 		"another group_id":  func(_ *device, r *wire.Reboot) { r.MLSGroup[0] ^= 1 },
@@ -67,6 +68,7 @@ func TestCopiedReboot(t *testing.T) {
 // An insider copies the chain of commits into a log of its own whose past knows few
 // others: who was a member at a fork, and so decides it, would be what that past says.
 func TestCopiedChainIsRefused(t *testing.T) {
+	t.Parallel()
 	w, a, _, c := three(t, 741)
 	w.join(w.device("dora"))
 	w.join(w.device("emil"))

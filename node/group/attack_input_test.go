@@ -90,6 +90,7 @@ func evict(w *world, c, victim, o *device) (raw []byte, child wire.EpochID) {
 // it, nobody spins while it may still be made good, and one sibling answers it
 // (docs/ARCHITECTURE.md, Fork choice).
 func TestUnjustifiedCommitIsRefusedAndAnsweredOnce(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(6) {
 		w, a, b, c := three(t, 500+seed)
 		raw, child := evict(w, c, b, a)
@@ -129,6 +130,7 @@ func TestUnjustifiedCommitIsRefusedAndAnsweredOnce(t *testing.T) {
 // bytes that differ where no hash covers them: it is refused, since the commit's sender
 // has another device's leaf (scenario 28 of docs/SCENARIOS.md).
 func TestCopiedCommitIsRefused(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 510)
 	b.online = false
 	parent := a.m.tree.Nodes[a.m.own.Position]
@@ -168,6 +170,7 @@ func TestCopiedCommitIsRefused(t *testing.T) {
 
 // An admin may revoke a user's only device: the user stays, with no weight.
 func TestForkAfterAnOnlyDeviceWasRevoked(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 520)
 	a.must(RevokeDevice{Device: c.dev.ID})
 	w.run(30 * time.Second)
@@ -196,6 +199,7 @@ func TestForkAfterAnOnlyDeviceWasRevoked(t *testing.T) {
 
 // A device that is out has nothing to wake up for, however long it stays.
 func TestRemovedDeviceRests(t *testing.T) {
+	t.Parallel()
 	w, a, _, c := three(t, 530)
 	a.must(RemoveUser{User: c.dev.User})
 	w.run(time.Minute)
@@ -211,6 +215,7 @@ func TestRemovedDeviceRests(t *testing.T) {
 // A request to be added again whose KeyPackage nobody can add: its device comes
 // back with another one, and the syncs come to rest.
 func TestUnusableRejoinDoesNotStrand(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 540)
 	kp, err := engine.MLS(1).NewKeyPackage(w.rand, w.now.Add(-365*24*time.Hour), c.m.own.Signer, c.m.leaf.credential())
 	if err != nil {
@@ -233,6 +238,7 @@ func TestUnusableRejoinDoesNotStrand(t *testing.T) {
 // EnvelopeOf makes only envelopes that were published. Otherwise one key of AES-GCM would
 // have sealed two plaintexts under one nonce.
 func TestEnvelopeOfGivesPublishedBytes(t *testing.T) {
+	t.Parallel()
 	checked, absent := 0, 0
 	for seed := range uint64(6) {
 		w, a, b, _ := three(t, 550+seed)
@@ -340,6 +346,7 @@ func (d *device) profile() wire.Signed {
 }
 
 func TestEnvelopesRefused(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 600)
 	other := w.group
 	other[0] ^= 1
@@ -376,6 +383,7 @@ func TestEnvelopesRefused(t *testing.T) {
 }
 
 func TestEntriesRefused(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 610)
 	log := func(d *device) *dag.Item { return a.m.logs.Head(d.m.own.log) }
 	stranger := w.device("mallory")
@@ -483,6 +491,7 @@ func TestEntriesRefused(t *testing.T) {
 }
 
 func TestSealsRefused(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 620)
 	w.hold = func(*device, *device, []byte) bool { return true }
 	id := b.send("hello")

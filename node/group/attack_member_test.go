@@ -14,6 +14,7 @@ import (
 // Anybody with the transport key republishes an honest PrivateMessage under
 // another sealer's name, and it comes first: the key is used up.
 func TestRelabelledSealDoesNotBurnTheKey(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 402)
 	a, b := w.device("anna"), w.device("ben")
 	w.found(a, wire.PolicyOpen)
@@ -50,6 +51,7 @@ func TestRelabelledSealDoesNotBurnTheKey(t *testing.T) {
 
 // A removed member writes and seals under an epoch from before its removal.
 func TestRemovedMemberCannotSpeak(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 405)
 	old := c.m.epochs.held[c.m.own.Position]
 	oldID := c.m.own.Position
@@ -76,6 +78,7 @@ func TestRemovedMemberCannotSpeak(t *testing.T) {
 
 // A read-only member writes.
 func TestReadOnlyMemberCannotSpeak(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 406)
 	a.must(SetRole{User: c.dev.User, Role: wire.RoleReadOnly})
 	w.run(time.Minute)
@@ -110,6 +113,7 @@ func puppet(t *testing.T, w *world, name string, signer, public []byte, now time
 // A member adds two puppets that share one MLS signature key: no commit can
 // hold both, so no commit is ever made again, and the gate stays closed.
 func TestSharedSignatureKeyDoesNotStopHealing(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 407)
 	secret, public, _ := engine.MLS(1).NewSigner(w.rand)
 	for _, name := range []string{"p1", "p2"} {
@@ -131,6 +135,7 @@ func TestSharedSignatureKeyDoesNotStopHealing(t *testing.T) {
 
 // Forged entries in a victim's name fill its place for waiting entries.
 func TestForgedEntriesDoNotTakeAVictimsRoom(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 451)
 	_ = a
 	for range dag.MaxParked {
@@ -147,6 +152,7 @@ func TestForgedEntriesDoNotTakeAVictimsRoom(t *testing.T) {
 
 // A removed device makes itself everybody's transport key.
 func TestRemovedDeviceCannotNameTheTransportKey(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 453)
 	a.must(RemoveUser{User: c.dev.User})
 	w.run(time.Minute)

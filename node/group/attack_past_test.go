@@ -265,6 +265,7 @@ func besiege(t *testing.T, what string, w *world, members []*device, raws [][]by
 // since, writes the first entries of a fresh incarnation, or of a device of its own that
 // never wrote, with a past of long ago or of right before.
 func TestFormerAdminsChangeNothing(t *testing.T) {
+	t.Parallel()
 	for n, end := range []struct {
 		name string
 		by   func(a, b, e *device)

@@ -12,6 +12,7 @@ import (
 )
 
 func TestBeaconsRefused(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 630)
 	stranger := w.device("mallory")
 	w.devices = w.devices[:3]
@@ -35,6 +36,7 @@ func TestBeaconsRefused(t *testing.T) {
 }
 
 func TestJoiningRefused(t *testing.T) {
+	t.Parallel()
 	w, a, _, c := three(t, 640)
 	d, e := w.device("dora"), w.device("emil")
 	for _, x := range []*device{d, e} {
@@ -85,6 +87,7 @@ func TestJoiningRefused(t *testing.T) {
 }
 
 func TestRequestsOfPeopleRefused(t *testing.T) {
+	t.Parallel()
 	_, a, b, c := three(t, 650)
 	nobody := wire.UserID(sha256.Sum256([]byte("nobody")))
 	for _, x := range []struct {

@@ -74,6 +74,7 @@ func TestOneCommitUnderManyRoots(t *testing.T) {
 // Whether the evidence or the puppet's entry comes first makes no difference, and what
 // another signs in the puppet's name calls for nothing.
 func TestNewcomerOfAForkedLog(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 1291)
 	secret, public, _ := engine.MLS(1).NewSigner(w.rand)
 	p, op := puppet(t, w, "puppet", secret, public, w.now)

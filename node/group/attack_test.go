@@ -23,6 +23,7 @@ import (
 // Where the operation does not count, others would never get the entry, nor the entries
 // that build on it.
 func TestEntryThatDoesNotKnowItsDevice(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 700)
 	secret, public, _ := engine.MLS(1).NewSigner(w.rand)
 	p, op := puppet(t, w, "puppet", secret, public, w.now)
@@ -44,6 +45,7 @@ func TestEntryThatDoesNotKnowItsDevice(t *testing.T) {
 
 // Queries about a group with evidence are answered.
 func TestReportWithEvidence(t *testing.T) {
+	t.Parallel()
 	w, a, _, c := three(t, 701)
 	raws, _ := forked(c, a)
 	a.must(Entries{Entries: raws[:1]})
@@ -56,6 +58,7 @@ func TestReportWithEvidence(t *testing.T) {
 // The choice goes back to an epoch that a device had left so long ago that its
 // message keys are destroyed.
 func TestBackToAThinEpoch(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(8) {
 		w := newWorld(t, 710+seed)
 		var all []*device
@@ -125,6 +128,7 @@ func TestBackToAThinEpoch(t *testing.T) {
 // A committer puts rubbish where the Welcome of whom it adds should be. Nobody has a
 // better one: after an hour the joiner asks anew, to be added again.
 func TestRubbishForAWelcome(t *testing.T) {
+	t.Parallel()
 	w, a, _, _ := three(t, 705)
 	d := w.device("dora")
 	w.cut = func(x, y *device) bool { return x == d || y == d }
@@ -178,6 +182,7 @@ func branch(c *device, incarnation uint64, n int, deps []wire.EntryHash, at crdt
 // saw one branch takes the entries that others built upon the other one, however long it
 // is.
 func TestLongBranch(t *testing.T) {
+	t.Parallel()
 	lengths := []int{2, 100, 700}
 	if testing.Short() { // the race detector
 		lengths = lengths[:2]
@@ -233,6 +238,7 @@ func (d *device) marksOf(of *device) (n int) {
 // few places in a vector, all agree that it floods, whichever entries they saw first, and
 // they still take what others had built upon before they knew.
 func TestFloodOfLogs(t *testing.T) {
+	t.Parallel()
 	for _, forks := range []bool{false, true} {
 		w, a, b, c := three(t, 703)
 		c.online, w.gossip = false, false
@@ -287,6 +293,7 @@ func TestFloodOfLogs(t *testing.T) {
 // A device that lets somebody in and then floods, so that the addition counts no more, keeps nobody
 // vouching for the newcomer.
 func TestFloodAfterAnAddition(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 707)
 	c.online = false
 	deps := []wire.EntryHash{a.m.rosters.now.Device(c.dev.ID).By.Hash}
@@ -314,6 +321,7 @@ func TestFloodAfterAnAddition(t *testing.T) {
 // An entry that only one of a forked log builds on, which counts no more, is in the pasts of
 // what others write all the same: nothing else would name it.
 func TestPastUnderAForkedLog(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 708)
 	c.online = false
 	id := b.send("from ben")
@@ -345,6 +353,7 @@ func TestPastUnderAForkedLog(t *testing.T) {
 // A device tells one half of the group of seventeen logs and the other of an entry that knows
 // them all. They agree once they meet.
 func TestFloodShownToSome(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 705)
 	c.online, w.gossip = false, false
 	held := true
@@ -380,6 +389,7 @@ func TestFloodShownToSome(t *testing.T) {
 
 // A device that is restored again and again floods nothing: each log names the one before.
 func TestFortyRestores(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 706)
 	for range 40 {
 		b.inc++
@@ -398,6 +408,7 @@ func TestFortyRestores(t *testing.T) {
 // Two entries with one number are evidence for whoever is shown them, also if what
 // they follow is known to nobody else.
 func TestEvidenceWithoutItsPast(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 704)
 	c.online, w.gossip = false, false
 	inc := w.rand.Uint64()
@@ -423,6 +434,7 @@ func TestEvidenceWithoutItsPast(t *testing.T) {
 // Somebody claims, through entries dated far ahead, that a device knows what it does
 // not: others must not keep it from it.
 func TestFutureMarksStarveNobody(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 707)
 	c.online, w.gossip = false, false
 	b.online = false
@@ -451,6 +463,7 @@ func TestFutureMarksStarveNobody(t *testing.T) {
 
 // A device whose old log has evidence against it, since its store went back, leaves.
 func TestLeaveWithAForkedLog(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 721)
 	a, b := w.device("anna"), w.device("ben")
 	w.found(a, wire.PolicyOpen)
@@ -485,6 +498,7 @@ func TestLeaveWithAForkedLog(t *testing.T) {
 
 // However many epochs come at once, few are kept.
 func TestFewEpochsAreKept(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 722)
 	a, b := w.device("anna"), w.device("ben")
 	w.found(a, wire.PolicyOpen)
@@ -510,6 +524,7 @@ func TestFewEpochsAreKept(t *testing.T) {
 // A device is revoked. Entries that it signs without knowing of that, at whatever time,
 // have no effect: it does not come back, and does nothing to others.
 func TestRevokedDeviceCannotComeBack(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 720)
 	a.must(SetRole{User: c.dev.User, Role: wire.RoleAdmin})
 	w.run(time.Minute)
@@ -537,6 +552,7 @@ func TestRevokedDeviceCannotComeBack(t *testing.T) {
 
 // A gap falls due while the gate is closed: it is filled when the gate opens.
 func TestGapDueWhileTheGateIsClosed(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 730)
 	id := a.send("one")
 	w.run(time.Minute)
@@ -560,6 +576,7 @@ func TestGapDueWhileTheGateIsClosed(t *testing.T) {
 
 // With evidence in the group, what a message costs does not grow with the operations.
 func TestRostersAreSharedWithEvidence(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 731)
 	raws, _ := forked(c, a)
 	a.must(Entries{Entries: raws[:1]})

@@ -55,6 +55,7 @@ func flipLast(_ wire.KeyID, w *wire.Wrap) { w.Sealed[len(w.Sealed)-1] ^= 1 }
 // A member brings a transport key with a wrap that its victim cannot open, or one that opens to
 // another key than the logs name. The victim notices and says so, and anybody gives it the key.
 func TestRubbishWrapIsRepaired(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(*world, *device) func(wire.KeyID, *wire.Wrap){
 		"rubbish": func(*world, *device) func(wire.KeyID, *wire.Wrap) { return flipLast },
 		"another key": func(w *world, d *device) func(wire.KeyID, *wire.Wrap) {
@@ -98,6 +99,7 @@ func (d *device) stepErr(in Input) error { _, err := d.step(in); return err }
 
 // A hostile member repairs too. It answers first, and each time with rubbish.
 func TestRubbishRepairsHoldUpNobody(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 791)
 	d := w.device("dora")
 	w.join(d)
@@ -133,6 +135,7 @@ func TestRubbishRepairsHoldUpNobody(t *testing.T) {
 // A device complains for ever of a key that it can open, also by dates that lie ever further ahead. Each
 // member answers it once, and then leaves it be.
 func TestComplaintsForEverAreAnsweredSeldom(t *testing.T) {
+	t.Parallel()
 	for _, ahead := range []time.Duration{0, 9 * time.Minute, 40 * 24 * time.Hour} {
 		w, a, b, c := three(t, 792)
 		key, _ := a.m.Transport().Key()
@@ -160,6 +163,7 @@ func TestComplaintsForEverAreAnsweredSeldom(t *testing.T) {
 // A device that lacks the key and meets the others in mailboxes alone comes to read what
 // they write: its complaint, and then the answer to it, lie in the box that it reads.
 func TestRubbishWrapIsRepairedByMailboxAlone(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 793)
 	d := w.device("dora")
 	w.join(d)
@@ -220,6 +224,7 @@ func TestRubbishWrapIsRepairedByMailboxAlone(t *testing.T) {
 // A member that serves a join gives the newcomer a transport key that it made up: beside the
 // group's, or instead of it.
 func TestMadeUpKeyInAWelcome(t *testing.T) {
+	t.Parallel()
 	for _, alone := range []bool{false, true} {
 		t.Run(fmt.Sprint("alone ", alone), func(t *testing.T) {
 			w, a, b, c := three(t, 794)

@@ -12,6 +12,7 @@ import (
 
 // Messages of several logs that wait to be shown after a restart are shown in one order.
 func TestOrderAfterRestart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 73)
 	a := w.device("a")
 	w.found(a, wire.PolicyOpen)
@@ -54,6 +55,7 @@ func TestOrderAfterRestart(t *testing.T) {
 // A device on its way over votes and seals nothing under an epoch on the way, also if a
 // vote comes in meanwhile.
 func TestPassesEpochs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 74)
 	a, b, c := w.device("a"), w.device("b"), w.device("c")
 	w.found(a, wire.PolicyOpen)
@@ -97,6 +99,7 @@ func TestPassesEpochs(t *testing.T) {
 
 // A member that labels its seals as another member's keeps nobody from renewing its keys.
 func TestWrongLabelHidesNoWornRatchet(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 75)
 	a, b, c := w.device("a"), w.device("b"), w.device("c")
 	w.found(a, wire.PolicyOpen)
@@ -136,10 +139,15 @@ func TestWrongLabelHidesNoWornRatchet(t *testing.T) {
 
 // Packs that a restart makes anew fit into transactions that inputs share.
 func TestPacksFit(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 76)
 	a := w.device("a")
 	w.found(a, wire.PolicyOpen)
-	for i := range 20000 {
+	messages := 20000
+	if testing.Short() { // the race detector
+		messages = 4000
+	}
+	for i := range messages {
 		a.send(fmt.Sprint(i))
 	}
 	maps.DeleteFunc(a.rows, func(key string, _ []byte) bool { return strings.HasPrefix(key, rowPack) }) // a backup has none

@@ -14,6 +14,7 @@ import (
 // Somebody who is no member answers a joiner by a Welcome into a group of its own. The
 // invite was claimed for one KeyPackage: its secrets stay until the logs bear a Welcome out.
 func TestFalseWelcomeSpendsNoKeyPackage(t *testing.T) {
+	t.Parallel()
 	w, a, b, _ := closed(t, 915, wire.PolicyInvite)
 	d := w.device("dora")
 	d.online = false
@@ -52,6 +53,7 @@ func TestFalseWelcomeSpendsNoKeyPackage(t *testing.T) {
 // A joiner with an invite was added, and hears of it when the secrets of its KeyPackage
 // are past their time. It asks to be added again.
 func TestWelcomeAfterTheKeyPackage(t *testing.T) {
+	t.Parallel()
 	w, a, b, _ := closed(t, 916, wire.PolicyInvite)
 	d := w.device("dora")
 	d.online = false
@@ -73,6 +75,7 @@ func TestWelcomeAfterTheKeyPackage(t *testing.T) {
 
 // An outsider answers a join request with a group of its own making.
 func TestFalseWelcomeDoesNotStrandAJoiner(t *testing.T) {
+	t.Parallel()
 	w, a, b, _ := three(t, 452)
 	_ = b
 	d := w.device("dora")

@@ -32,6 +32,7 @@ func (d *device) restore(rows memRows) {
 // restored from a backup of before a moment later. Its request to be added again is older than
 // that vote; it is added all the same.
 func TestRestoredAfterAVoteAhead(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 86)
 	saved := b.backup()
 	c.skew = 8 * time.Minute
@@ -61,6 +62,7 @@ func TestRestoredAfterAVoteAhead(t *testing.T) {
 // A member whose store went back to a backup is added again by the others, and ends
 // with all messages once: those it had, those it sent after the backup, and others'.
 func TestRestoredFromBackup(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 81)
 	a.send("a 1")
 	b.send("b 1")
@@ -110,6 +112,7 @@ func TestRestoredFromBackup(t *testing.T) {
 // The only device of a group makes new keys after a while; a device that was removed
 // after the backup learns it.
 func TestRestoredAloneOrRemoved(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 82)
 	a := w.device("anna")
 	w.found(a, wire.PolicyOpen)
@@ -148,6 +151,7 @@ func TestRestoredAloneOrRemoved(t *testing.T) {
 
 // No backup holds keys that open messages.
 func TestBackupHoldsNoKeys(t *testing.T) {
+	t.Parallel()
 	_, a, b, _ := three(t, 83)
 	kinds := map[string]bool{}
 	for _, d := range []*device{a, b} {
@@ -168,6 +172,7 @@ func TestBackupHoldsNoKeys(t *testing.T) {
 // The owner's two devices revoke each other, which leaves a member alone in a group that
 // it may not give new keys. Restored without any, it says so and stays usable.
 func TestRestoredAloneAndNoAdmin(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 89)
 	a, other, b := w.device("anna"), w.device("anna's other"), w.device("ben")
 	other.user = a.user

@@ -26,6 +26,7 @@ func (d *device) beaconOf(gaps []wire.MessageID, again *wire.Signed) Envelope {
 // nothing that its device has said since, has nobody seal again or add the device again, and
 // is no news. A beacon of now is.
 func TestOldBeaconIsNoWord(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 790)
 	id := a.send("read long ago")
 	w.run(5 * time.Second)
@@ -52,6 +53,7 @@ func TestOldBeaconIsNoWord(t *testing.T) {
 
 // A seal that is here already is no news, with its record or alone.
 func TestOldSealIsNoNews(t *testing.T) {
+	t.Parallel()
 	w, a, b, _ := three(t, 791)
 	id := a.send("sealed once")
 	w.run(5 * time.Second)
@@ -73,6 +75,7 @@ func TestOldSealIsNoNews(t *testing.T) {
 // A beacon of a group with more logs than it has room for names its own device's, by which
 // others tell how old it is, and the newest.
 func TestBeaconOfManyLogs(t *testing.T) {
+	t.Parallel()
 	_, a, _, c := three(t, 792)
 	a.w.gossip = false
 	c.send("its own, older than all the others")

@@ -77,6 +77,7 @@ func (g *longGroup) without(t testing.TB, left func(i int) bool) *dag.Logs {
 // To catch up costs the version vector, which does not grow with the entries, and
 // exactly the bytes of what is missing: k of 100,000.
 func TestCatchUpIsProportional(t *testing.T) {
+	t.Parallel()
 	const entries, devices = 100_000, 32
 	g := newLongGroup(entries, devices)
 	full := g.without(t, nil)
@@ -160,6 +161,7 @@ func TestCatchUpIsProportional(t *testing.T) {
 // The member that is asked for an entry's past may lack it too. So a device keeps asking
 // while an entry is parked, after growing pauses, and stops when none is.
 func TestAsksOnForPast(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 41)
 	a, b, c := w.device("a"), w.device("b"), w.device("c")
 	w.found(a, wire.PolicyOpen)

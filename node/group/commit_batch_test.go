@@ -14,6 +14,7 @@ import (
 // or a branch with many new members has lost. Several commits do it, and nothing else
 // that a commit has to do waits for ever.
 func TestMoreAddsThanACommitHolds(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 790)
 	c.online = false
 	deps := []wire.EntryHash{a.m.logs.Head(a.m.own.log).Hash}

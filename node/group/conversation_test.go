@@ -26,6 +26,7 @@ var updateConversations = flag.Bool("update", false, "write the transcripts in t
 // Names are stable: anna/4 is the fourth entry of anna's log, anna'/1 the first one of
 // her second log; E3 is an epoch with the number 3, E3b another one with that number.
 func TestConversations(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("testdata/conversations/*.txt")
 	if err != nil || len(files) < 5 {
 		t.Fatalf("%d scripts, want five at the least: %v", len(files), err)

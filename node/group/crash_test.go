@@ -18,6 +18,7 @@ func isErr(err, target error) bool { return errors.Is(err, target) }
 // Readys in turn. Nothing accepted is lost, nothing is shown twice, and it always
 // reopens.
 func TestCrashAtEveryBoundary(t *testing.T) {
+	t.Parallel()
 	boundaries := []string{"before writes", "before messages", "before events", "before advance"}
 	script := func(victim string, boundary string, nth int) (crashed bool) {
 		w, a, b, c := three(t, 300)

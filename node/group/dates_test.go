@@ -32,6 +32,7 @@ func (d *device) datesOf(o *device) (out []time.Time) {
 // once, before and after. So are those who build on what it wrote, and they give their
 // entries the right dates.
 func TestAheadForOneMessage(t *testing.T) {
+	t.Parallel()
 	for _, ahead := range []time.Duration{11 * time.Minute, time.Hour, year, 50 * year} {
 		t.Run(ahead.String(), func(t *testing.T) {
 			t.Parallel()
@@ -81,6 +82,7 @@ func TestAheadForOneMessage(t *testing.T) {
 
 // A device that is behind, by a little or a year, reads and is read.
 func TestBehind(t *testing.T) {
+	t.Parallel()
 	for _, behind := range []time.Duration{11 * time.Minute, year, 50 * year} {
 		w, a, b, c := three(t, 771)
 		c.skew = -behind
@@ -100,6 +102,7 @@ func TestBehind(t *testing.T) {
 
 // Somebody joins whose clock is a year off, or lets somebody in.
 func TestJoinWithAWrongClock(t *testing.T) {
+	t.Parallel()
 	for _, skew := range []time.Duration{-50 * year, -year, year, 50 * year} {
 		w := newWorld(t, 772)
 		a, b, c := w.device("anna"), w.device("ben"), w.device("carl")
@@ -115,6 +118,7 @@ func TestJoinWithAWrongClock(t *testing.T) {
 // A restart reads entries, from packs and single ones, in their order before, even if many
 // are dated before those that they build on.
 func TestPacksKeepDates(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 773)
 	a, b := w.device("anna"), w.device("ben")
 	w.found(a, wire.PolicyOpen)
@@ -148,6 +152,7 @@ func TestPacksKeepDates(t *testing.T) {
 // A member that dates its entries to 2106 is nobody's clock: the others stay live in the
 // fork choice, what they write is dated as before, and the set is the same in any order.
 func TestHostileDates(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 774)
 	until := time.Date(2106, 1, 1, 0, 0, 0, 0, time.UTC)
 	c.online = false
@@ -218,6 +223,7 @@ func TestHostileDates(t *testing.T) {
 // A user whose clock was ahead once and who is silent since does not count as live for
 // ever, nor do the others count as gone.
 func TestAheadAndThenSilent(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 775)
 	c.skew = year
 	c.send("ahead")
@@ -242,6 +248,7 @@ func TestAheadAndThenSilent(t *testing.T) {
 // A request that somebody wrote down with a clock that was ahead, and one that was denied
 // so, keep nobody waiting for a year.
 func TestRequestsDatedAhead(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := closed(t, 776, wire.PolicyRequest)
 	d := w.device("dora")
 	b.skew = year
@@ -272,6 +279,7 @@ func TestRequestsDatedAhead(t *testing.T) {
 
 // An invite is over by the date of the addition, whatever dates that builds on.
 func TestInvitesInADraggedGroup(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := closed(t, 777, wire.PolicyInvite)
 	b.skew = 50 * year
 	b.send("ahead")
@@ -296,6 +304,7 @@ func TestInvitesInADraggedGroup(t *testing.T) {
 // Seals of who is far behind are kept as long as others'; and what it wrote waits in
 // mailboxes for who lacks it.
 func TestBehindIsNotOld(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 778)
 	c.down = true
 	b.skew = -50 * year
@@ -316,6 +325,7 @@ func TestBehindIsNotOld(t *testing.T) {
 // Nor are they older for a device that is behind itself, so that all the others seem ahead;
 // and where somebody was ahead indeed, they go when they are old.
 func TestBehindIsNotOldForOneThatIsBehind(t *testing.T) {
+	t.Parallel()
 	for _, dragged := range []bool{false, true} {
 		w, a, b, c := three(t, 782)
 		if dragged {
@@ -354,6 +364,7 @@ func TestBehindIsNotOldForOneThatIsBehind(t *testing.T) {
 
 // Forty restores and forty jumps of the clock mute nobody.
 func TestRestoresAndJumps(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 779)
 	want := 0
 	for i := range 40 {
@@ -385,6 +396,7 @@ func TestRestoresAndJumps(t *testing.T) {
 // A clock that is years ahead destroys nothing, while the time that is kept stands still; and
 // what is old by that goes.
 func TestWrongClockDestroysNothing(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 780)
 	a.must(SetRole{User: b.dev.User, Role: wire.RoleAdmin})
 	for range 3 {
@@ -424,6 +436,7 @@ func TestWrongClockDestroysNothing(t *testing.T) {
 // A clock that was behind, by what is noted since when, and is right again, destroys nothing
 // either.
 func TestClockThatWasBehindDestroysNothing(t *testing.T) {
+	t.Parallel()
 	_, a, _, _ := three(t, 781)
 	right := a.w.now
 	a.m.Keep(right, right.Add(-50*year))

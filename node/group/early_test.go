@@ -40,6 +40,7 @@ func (d *device) says(n int) (envelopes [][]byte, texts []string) {
 // TestOvertakenEnvelopes: envelopes in any order show everything, without a sync, and
 // are passed on: what comes before its past was signed by a member.
 func TestOvertakenEnvelopes(t *testing.T) {
+	t.Parallel()
 	for _, order := range [][]int{{1, 0}, {3, 2, 1, 0}, {2, 0, 3, 1}} {
 		w, a, _, c := trio(t, 61)
 		w.cut = func(_, _ *device) bool { return true } // nobody is there to be asked
@@ -70,6 +71,7 @@ func TestOvertakenEnvelopes(t *testing.T) {
 // TestSealBeforeItsRecord: a large bundle travels in several envelopes, and the seals in
 // the second may come before the records in the first.
 func TestSealBeforeItsRecord(t *testing.T) {
+	t.Parallel()
 	w, a, _, c := trio(t, 62)
 	w.cut = func(_, _ *device) bool { return true }
 	a.send("apart")
@@ -91,6 +93,7 @@ func TestSealBeforeItsRecord(t *testing.T) {
 // TestAsksForPastAfterAWhile: what is missing is asked for once it is late, and not while
 // it may still be on its way.
 func TestAsksForPastAfterAWhile(t *testing.T) {
+	t.Parallel()
 	w, a, _, c := trio(t, 63)
 	w.cut = func(_, _ *device) bool { return true }
 	envelopes, _ := a.says(2)
@@ -111,6 +114,7 @@ func TestAsksForPastAfterAWhile(t *testing.T) {
 // TestParkedIsPassedOnOnce: a parked entry is passed on if a member signed it, once, and
 // no more of a member's than are kept.
 func TestParkedIsPassedOnOnce(t *testing.T) {
+	t.Parallel()
 	w, _, b, c := trio(t, 64)
 	w.cut = func(_, _ *device) bool { return true }
 	seq := uint64(1000)
@@ -151,6 +155,7 @@ func TestParkedIsPassedOnOnce(t *testing.T) {
 
 // TestParkedOfARemovedMember: what a removed member signs is not passed on for waiting.
 func TestParkedOfARemovedMember(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := trio(t, 66)
 	w.gossip = true
 	a.must(RemoveUser{User: b.dev.User})
@@ -168,6 +173,7 @@ func TestParkedOfARemovedMember(t *testing.T) {
 // TestEarlySealsAreBounded: seals for records that are not here take no more room than
 // they may, and those for unknown records displace none of those that a parked one needs.
 func TestEarlySealsAreBounded(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := trio(t, 65)
 	w.cut = func(_, _ *device) bool { return true }
 	envelopes, texts := a.says(2)

@@ -10,6 +10,7 @@ import (
 // An envelope of a private group, for gossip or for a mailbox, carries the tag of
 // its key's topic: a member makes it whole again from its box, which has no other.
 func TestPrivateEnvelopes(t *testing.T) {
+	t.Parallel()
 	w, a, _, _ := three(t, 780)
 	w.gossip = false
 	w.cut = func(_, _ *device) bool { return true }

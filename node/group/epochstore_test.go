@@ -11,6 +11,7 @@ import (
 // The keys of an epoch that a device left shrink with time: whole, thin, gone.
 // Pages of trees, seals and secrets of KeyPackages go too (docs/ARCHITECTURE.md, What is kept).
 func TestRetention(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 90)
 	a, b := w.device("anna"), w.device("ben")
 	b.disk = &disk{dropped: map[Vault]bool{}}
@@ -85,6 +86,7 @@ func TestRetention(t *testing.T) {
 
 // A commit on an epoch of which only the thin part is left is followed all the same.
 func TestLateCommitOnAThinEpoch(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 91)
 	a, b, c := w.device("anna"), w.device("ben"), w.device("carl")
 	w.found(a, wire.PolicyOpen)
@@ -128,6 +130,7 @@ func TestLateCommitOnAThinEpoch(t *testing.T) {
 
 // The keys that show that a device held an epoch go after 90 days.
 func TestRejoinKeysGo(t *testing.T) {
+	t.Parallel()
 	w, a, b, _ := three(t, 96)
 	old := a.m.own.Position
 	if a.count(rowRejoin+hexed(old[:])) != 1 {

@@ -18,6 +18,7 @@ import (
 // TestBranches holds a set with forked logs against reachability, in any order of
 // arrival: what is in a past, which entries count, and what a peer is given.
 func TestBranches(t *testing.T) {
+	t.Parallel()
 	forks, uncounted, given := 0, 0, 0
 	for seed := range uint64(60) {
 		g := dagtest.NewGraph(1000 + seed)
@@ -132,6 +133,7 @@ func forked(c *device, at *device) (raws [2][]byte, hashes [2]wire.EntryHash) {
 // keeps the evidence and reports it, and takes the second entry only because an honest
 // member built upon it.
 func TestEquivocation(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 77)
 	a, b, c := w.device("anna"), w.device("ben"), w.device("mallory")
 	w.found(a, wire.PolicyOpen)
@@ -208,6 +210,7 @@ func TestEquivocation(t *testing.T) {
 // entries that others hold, begins a new log, gets back what it wrote, and seals
 // nothing before it has new keys.
 func TestStoreGoesBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 78)
 	a, b := w.device("anna"), w.device("ben")
 	w.found(a, wire.PolicyOpen)
@@ -264,6 +267,7 @@ func TestStoreGoesBack(t *testing.T) {
 // runs twice; the home writes to another member. Neither of the two writes anything before it
 // learns that the log has forked. All are owed what each has shown.
 func TestShownBeforeEvidence(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 79)
 	w.run(10 * time.Minute)
 	between := func(x, y *device) {
@@ -310,6 +314,7 @@ func TestShownBeforeEvidence(t *testing.T) {
 // Somebody forks logs without end. Members say nothing to that, but once of a log of which
 // they have shown something that no other log names.
 func TestEvidenceMakesNobodyWrite(t *testing.T) {
+	t.Parallel()
 	w, _, b, c := three(t, 81)
 	w.run(10 * time.Minute)
 	seq := b.m.logs.Head(b.m.own.log).Seq
@@ -326,6 +331,7 @@ func TestEvidenceMakesNobodyWrite(t *testing.T) {
 // An admin gives the group fresh keys; everybody goes on, and of two who do it at
 // once one wins.
 func TestReboot(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 80)
 	a, b, c := w.device("anna"), w.device("ben"), w.device("carl")
 	w.found(a, wire.PolicyOpen)
@@ -361,6 +367,7 @@ func TestReboot(t *testing.T) {
 // set. A device signs two branches of a log, takes a side on one and refuses it on the
 // other, and commits with both in the past: in any order of arrival that is the same.
 func TestSidesOnBranchesOfALog(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 910)
 	e := w.device("emil")
 	w.join(e)

@@ -12,6 +12,7 @@ import (
 // Members see each other's changes: every member has an event of a new role and of each
 // change of the profile, with its author. A change that changes nothing has no event.
 func TestRolesAndProfilesAreTold(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 7)
 	a := w.device("a")
 	w.found(a, wire.PolicyOpen)
@@ -59,6 +60,7 @@ func TestRolesAndProfilesAreTold(t *testing.T) {
 // Received are the messages of others after a cursor. Edits and reactions
 // make nothing unread, and an edit can mention somebody.
 func TestReceived(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 8)
 	a := w.device("a")
 	w.found(a, wire.PolicyOpen)

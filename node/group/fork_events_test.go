@@ -10,6 +10,7 @@ import (
 // Two members commit on one epoch without seeing each other. Everybody is told of the
 // fork once, when its second side comes in, and one of the two that it moved over.
 func TestForkIsTold(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 31)
 	tell := func(x *device, kind EventKind) (out []Event) {
 		events, err := x.m.Journal().Events(0, 0)
@@ -59,6 +60,7 @@ func TestForkIsTold(t *testing.T) {
 
 // A device that is revoked and fresh keys of the group are told to everybody.
 func TestRevocationAndRebootAreTold(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 32)
 	a.must(RevokeDevice{Device: c.dev.ID})
 	w.run(time.Minute)

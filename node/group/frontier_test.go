@@ -11,6 +11,7 @@ import (
 // Entries that a device wrote before its store went back count only once its new log names
 // them. Another member's many new logs do not take their place in the deps.
 func TestOwnHeadsAreNamedFirst(t *testing.T) {
+	t.Parallel()
 	w, a, _, c := three(t, 919)
 	w.cut = func(_, _ *device) bool { return true }
 	deps := []wire.EntryHash{a.m.logs.Head(a.m.own.log).Hash}

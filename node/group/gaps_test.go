@@ -20,6 +20,7 @@ func gapOf(user byte, n int) *dag.Item {
 // A member writes any number of RECORDs without seals. A device tells of some of them, and asks
 // for some, and the messages of others that it lacks are told of and asked for too.
 func TestGapsOfAFlood(t *testing.T) {
+	t.Parallel()
 	g := newGaps()
 	for n := range 20_000 {
 		g.add(gapOf(1, n))
@@ -76,6 +77,7 @@ func TestGapsOfAFlood(t *testing.T) {
 // A device that was away for a year lacks 60,000 messages of one author, of which nobody has
 // the older half: it gets all others, and asks for as many as an exchange answers at once.
 func TestGapsAfterAYear(t *testing.T) {
+	t.Parallel()
 	g := newGaps()
 	there := map[wire.MessageID]bool{}
 	for n := range 60_000 {
@@ -109,6 +111,7 @@ func TestGapsAfterAYear(t *testing.T) {
 // A device that tells of as many gaps of an author as it may can lack others of that author,
 // and of nobody else. A name that is not known here may be anybody's.
 func TestUntoldGaps(t *testing.T) {
+	t.Parallel()
 	author := map[wire.MessageID]wire.UserID{}
 	ids := func(user byte, n int) (out []wire.MessageID) {
 		for i := range n {

@@ -10,6 +10,7 @@ import (
 
 // Nothing, and what holds nothing, is no input: it is refused and changes nothing durable.
 func TestNoInput(t *testing.T) {
+	t.Parallel()
 	w, _, b, _ := three(t, 430)
 	w.run(time.Minute)
 	before := b.rows.digest()

@@ -13,6 +13,7 @@ import (
 // A member that is off is removed and gets a fresh invite before it can know: it comes
 // back in by that one, whatever it is told first, and over a restart between.
 func TestRemovedWhileOffComesBackByItsInvite(t *testing.T) {
+	t.Parallel()
 	for name, between := range map[string]func(*device){
 		"running":      func(*device) {},
 		"and restarts": func(d *device) { d.open() },
@@ -44,6 +45,7 @@ func TestRemovedWhileOffComesBackByItsInvite(t *testing.T) {
 // A member that is in spends nothing: once it knows of the invite's operation, the invite
 // is let go of, and another can use it.
 func TestMemberSpendsNoInvite(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := closed(t, 621, wire.PolicyInvite)
 	c.online = false
 	l := a.mustInvite(func(i *wire.Invite) { i.Uses = 1 })
@@ -67,6 +69,7 @@ func TestMemberSpendsNoInvite(t *testing.T) {
 
 // Of two invites the one that does not let in ends, and the other one is asked with.
 func TestTwoIntents(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := closed(t, 622, wire.PolicyInvite)
 	c.online = false
 	a.must(RemoveUser{User: c.dev.User})
@@ -94,6 +97,7 @@ func TestTwoIntents(t *testing.T) {
 // Each join ends when its user says so, also after a restart; a claim that was made is
 // not asked with again.
 func TestEndJoin(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := closed(t, 623, wire.PolicyInvite)
 	a.online, b.online, c.online = false, false, false
 	d := w.device("dora")
@@ -119,6 +123,7 @@ func TestEndJoin(t *testing.T) {
 
 // A crash anywhere between an invite's coming and its use costs nothing.
 func TestCrashWithAnIntent(t *testing.T) {
+	t.Parallel()
 	crashes := 0
 	for at := range 6 {
 		for _, boundary := range []string{"before writes", "before messages", "before events", "before advance"} {
@@ -160,6 +165,7 @@ func TestCrashWithAnIntent(t *testing.T) {
 // A user who was denied, and has stopped asking, is approved later. A new join lets the
 // user in, by the KeyPackage of the approved request.
 func TestApprovedAfterItsJoinEnded(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := closed(t, 625, wire.PolicyRequest)
 	d := w.device("dora")
 	d.asks(nil)

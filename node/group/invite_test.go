@@ -94,6 +94,7 @@ func closed(t *testing.T, seed uint64, policy wire.Policy) (*world, *device, *de
 // The inviter is offline, and every admin with it: a member serves the invite, and
 // those who come back agree.
 func TestInviteNeedsNoAdmin(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := closed(t, 600, wire.PolicyInvite)
 	l := b.mustInvite(nil)
 	// Ben's operation reaches nobody: the link is all there is.
@@ -125,6 +126,7 @@ func TestInviteNeedsNoAdmin(t *testing.T) {
 // Requests that a joiner, a thief or a member could make, and operations that a member must
 // not sign into the log: each is refused with an error of its own and changes nothing.
 func TestBadInvitesAreRefused(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := closed(t, 601, wire.PolicyInvite)
 	hour := func(h int) func(*wire.Invite) {
 		return func(i *wire.Invite) { i.Expires = uint64(w.now.Add(time.Duration(h) * time.Hour).UnixMilli()) }
@@ -244,6 +246,7 @@ func TestBadInvitesAreRefused(t *testing.T) {
 // An entry whose invite is visibly forged is refused whole: it is not even kept (WIRE.md,
 // Invites).
 func TestForgedInvitesInEntries(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := closed(t, 602, wire.PolicyInvite)
 	l := a.mustInvite(nil)
 	w.run(time.Second)
@@ -271,6 +274,7 @@ func TestForgedInvitesInEntries(t *testing.T) {
 // Somebody who was removed comes back by an invite that was given out afterwards, also
 // on a device that still has its rows.
 func TestRemovedComesBackByANewInvite(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := closed(t, 603, wire.PolicyInvite)
 	before := a.mustInvite(nil)
 	w.run(time.Second)
@@ -298,6 +302,7 @@ func TestRemovedComesBackByANewInvite(t *testing.T) {
 // A joiner that asked without an invite gets one and asks with it; a restart in
 // between repeats neither KeyPackage nor secret.
 func TestInviteAfterAsking(t *testing.T) {
+	t.Parallel()
 	w, a, _, _ := closed(t, 604, wire.PolicyInvite)
 	d := w.device("dora")
 	w.join(d)
@@ -318,6 +323,7 @@ func TestInviteAfterAsking(t *testing.T) {
 // added and has to ask anew, or who send a Welcome that does not hold: it asks anew, and
 // keeps the invite, whose key it has no more.
 func TestNobodyTakesAnInviteAway(t *testing.T) {
+	t.Parallel()
 	for name, lie := range map[string]func(d *device) error{
 		"renew": func(d *device) error {
 			_, err := d.step(JoinAnswered{KeyPackage: d.request().KeyPackage, Renew: true})

@@ -13,6 +13,7 @@ import (
 // the addition that came later and knew more: what lies between is owed to it once it
 // learns of the other, and shown without a restart.
 func TestFloorMovesBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 914)
 	a, b, d := w.device("anna"), w.device("ben"), w.device("dora")
 	w.found(a, wire.PolicyOpen)
@@ -55,6 +56,7 @@ func TestFloorMovesBack(t *testing.T) {
 // A record that its author could not write is passed over for good: a log that begins
 // with one is not gone through again for each that follows.
 func TestUnspeakableRecordIsPassedOver(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 912)
 	a.must(SetRole{User: c.dev.User, Role: wire.RoleReadOnly})
 	w.run(time.Minute)
@@ -75,6 +77,7 @@ func TestUnspeakableRecordIsPassedOver(t *testing.T) {
 // Ben adds dora without knowing carl's record; dora syncs with anna, who holds
 // both: the record comes first, for it is older.
 func TestRecordSyncedBeforeOwnAddition(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 401)
 	d := w.device("dora")
 	w.cut = func(x, y *device) bool { return (x == b || x == d) != (y == b || y == d) }

@@ -10,6 +10,7 @@ import (
 
 // A member adds two puppets whose KeyPackages are out of date.
 func TestExpiredKeyPackagesDoNotMakeCommitsForEver(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 408)
 	secret, public, _ := engine.MLS(1).NewSigner(w.rand)
 	for _, name := range []string{"p1", "p2"} {

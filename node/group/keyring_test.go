@@ -16,6 +16,7 @@ import (
 // The key under which a device takes transport keys is renewed with its leaf, and the
 // one before opens what those who were away wrap for it, for 90 days.
 func TestTransportKeyIsRenewedWithTheLeaf(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 770)
 	old := a.wrapKey()
 	for _, d := range []*device{b, c} {
@@ -64,6 +65,7 @@ func TestTransportKeyIsRenewedWithTheLeaf(t *testing.T) {
 // A commit that gives its author's leaf to somebody else is refused, although the
 // credential is a true one.
 func TestCommitThatGivesItsLeafAway(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 771)
 	w.gossip = false
 	w.cut = func(_, _ *device) bool { return true }
@@ -94,6 +96,7 @@ func TestCommitThatGivesItsLeafAway(t *testing.T) {
 // An insider's leaf names a key for transport keys with which nobody can agree on
 // anything. That is its own loss: it keeps nobody from writing a new key for the others.
 func TestKeyForTransportKeysOfLowOrder(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 781)
 	d := w.device("dora")
 	w.join(d)
@@ -129,6 +132,7 @@ func TestKeyForTransportKeysOfLowOrder(t *testing.T) {
 
 // In a group so large that one TKEY cannot hold all wraps, the rest is wrapped apart.
 func TestMoreWrapsThanATKEYHolds(t *testing.T) {
+	t.Parallel()
 	_, a, _, _ := three(t, 782)
 	known := a.m.rosters.now.NumDevices()
 	for _, id := range a.crowd(a.m, wire.MaxEntry/100) {
@@ -149,6 +153,7 @@ func TestMoreWrapsThanATKEYHolds(t *testing.T) {
 // removed has is superseded all the same: else joiners would get it, and those of a
 // private group would be found by it.
 func TestMadeUpKeysDoNotSaveTheOldOne(t *testing.T) {
+	t.Parallel()
 	w, a, b, _ := three(t, 783)
 	old, _ := a.m.Transport().Key()
 	for i := range 2 * wire.MaxSupersedes {
@@ -164,6 +169,7 @@ func TestMadeUpKeysDoNotSaveTheOldOne(t *testing.T) {
 // A device signs a TKEY and something else with one number. A device that took the TKEY before it
 // knew goes back to the key that everybody has, also after a restart.
 func TestKeyOfAForkedLog(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 782)
 	before, _ := a.m.Transport().Key()
 	w.cut = func(_, _ *device) bool { return true }
@@ -215,6 +221,7 @@ func (d *device) wrapsWith(to wire.DeviceID) ([32]byte, bool) {
 // A transport key that was superseded goes once every live device knows, and a month
 // has passed; who was away meanwhile is heard all the same.
 func TestOldTransportKeysGo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 93)
 	a, b, c, x := w.device("anna"), w.device("ben"), w.device("carl"), w.device("x")
 	w.found(a, wire.PolicyOpen)

@@ -28,6 +28,7 @@ func sortedTexts(d *device) []string {
 }
 
 func TestThreeMembersTalk(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 1)
 	a.send("one")
 	w.run(time.Second)
@@ -45,6 +46,7 @@ func TestThreeMembersTalk(t *testing.T) {
 }
 
 func TestOfflineMemberCatchesUpOnce(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 2)
 	b.online = false
 	a.send("while you were away")
@@ -65,6 +67,7 @@ func TestOfflineMemberCatchesUpOnce(t *testing.T) {
 }
 
 func TestRemovedMemberCannotOpenTheNextMessage(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 3)
 	a.must(RemoveUser{User: c.dev.User})
 	w.run(10 * time.Second)
@@ -100,6 +103,7 @@ func TestRemovedMemberCannotOpenTheNextMessage(t *testing.T) {
 // Two members commit on one parent while the links are held. Both changes get in
 // and no message is lost (docs/ARCHITECTURE.md, Three layers).
 func TestConcurrentCommitsBothGetIn(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(12) {
 		w, a, b, c := three(t, 100+seed)
 		d, e := w.device("dora"), w.device("emil")
@@ -151,6 +155,7 @@ func TestConcurrentCommitsBothGetIn(t *testing.T) {
 }
 
 func TestConcurrentRemovalAndAddition(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(8) {
 		w, a, b, c := three(t, 200+seed)
 		d := w.device("dora")
@@ -177,6 +182,7 @@ func TestConcurrentRemovalAndAddition(t *testing.T) {
 }
 
 func TestWithoutGossipEverythingArrives(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 4)
 	w.gossip = false
 	for i, d := range []*device{a, b, c, a, b, c} {
@@ -198,6 +204,7 @@ func TestWithoutGossipEverythingArrives(t *testing.T) {
 }
 
 func TestLoneMemberQueues(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 5)
 	a, b := w.device("anna"), w.device("ben")
 	w.found(a, wire.PolicyOpen)
@@ -216,6 +223,7 @@ func TestLoneMemberQueues(t *testing.T) {
 }
 
 func TestLeaveIsCarriedOutByAnother(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 6)
 	c.must(Leave{})
 	w.run(time.Minute)

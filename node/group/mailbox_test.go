@@ -12,6 +12,7 @@ import (
 // have written on top of them, and no longer for a member that is silent for good. A member
 // that comes back after that is noticed.
 func TestOwing(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 790)
 	owing := func(later time.Duration) (own, all int) {
 		t.Helper()

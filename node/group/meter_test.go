@@ -27,6 +27,7 @@ func numLogs(at, of *device) int { return at.m.logs.NumLogs(of.dev.ID) }
 // A device begins logs without end, each of which knows the one before. They come in only so
 // fast. Those that another user built on come in at once, and nothing else is kept from anybody.
 func TestFloodOfLogsInALine(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 1910)
 	c.online, w.gossip = false, false
 	raws := logLine(c, 300)
@@ -76,6 +77,7 @@ func lastOf(t *testing.T, d *device, raws [][]byte) wire.EntryHash {
 
 // A device that was restored sixty times is heard like any other.
 func TestRestoredSixtyTimes(t *testing.T) {
+	t.Parallel()
 	w, a, _, c := three(t, 1911)
 	c.online, w.gossip = false, false
 	raws := logLine(c, 60)
@@ -89,6 +91,7 @@ func TestRestoredSixtyTimes(t *testing.T) {
 // not. An entry of the other brings them at once; otherwise they come within an hour. Then
 // both have one roster.
 func TestHeldOperationsComeIn(t *testing.T) {
+	t.Parallel()
 	for _, named := range []bool{false, true} {
 		w, a, b, c := three(t, 1912)
 		a.must(SetRole{User: c.dev.User, Role: wire.RoleAdmin})
@@ -130,6 +133,7 @@ func TestHeldOperationsComeIn(t *testing.T) {
 // The resolves that a device's entries cause are counted in a group in which they cost
 // something, and only while an hour is not over.
 func TestMeterCounts(t *testing.T) {
+	t.Parallel()
 	w, a, _, c := three(t, 1913)
 	m := a.m.evidence.meter
 	m.charge(w.now, c.dev.ID, meterRate)
@@ -156,6 +160,7 @@ func TestMeterCounts(t *testing.T) {
 // A removed member writes without end. The others keep some of it, and all that one of them
 // names. When it is in again, it is heard.
 func TestFloodByWhoIsOut(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 1914)
 	c.online, w.gossip = false, false
 	before := c.m.logs.Head(c.m.own.log)

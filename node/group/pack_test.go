@@ -86,6 +86,7 @@ func packedGroup(t *testing.T) (*world, *device, *device) {
 
 // A restart with packs gives what one without them gives, and goes on.
 func TestPacksChangeNothing(t *testing.T) {
+	t.Parallel()
 	w, a, b := packedGroup(t)
 	for _, d := range []*device{a, b} {
 		want := d.restarted()
@@ -111,6 +112,7 @@ func TestPacksChangeNothing(t *testing.T) {
 // Packs that make no sense are thrown away, and made again; an entry that a pack
 // holds and the store does not is damage.
 func TestUnsoundPacks(t *testing.T) {
+	t.Parallel()
 	w, a, _ := packedGroup(t)
 	want := a.restarted()
 	whole := maps.Clone(a.rows)
@@ -161,6 +163,7 @@ func TestUnsoundPacks(t *testing.T) {
 // Once a log has forked, packs are not believed: what they say of it may be the
 // second entry with its number.
 func TestPacksEndWithAFork(t *testing.T) {
+	t.Parallel()
 	w, a, b := packedGroup(t)
 	old := maps.Clone(b.rows)
 	b.send("one")

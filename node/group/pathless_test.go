@@ -63,6 +63,7 @@ func (d *device) lets(r wire.JoinRequest) *epochs.Node {
 
 // Additions to a tree of blank nodes have no path, and all members follow them. All else has.
 func TestPathlessAdditions(t *testing.T) {
+	t.Parallel()
 	w, all := unfilled(t, 1500, 16, "anna", "ben", "carl")
 	a, b, c := all[0], all[1], all[2]
 	n := a.lets(w.puppetAsks("one more"))
@@ -94,6 +95,7 @@ func TestPathlessAdditions(t *testing.T) {
 
 // A commit has a path, or none, by what it does.
 func TestWithoutPath(t *testing.T) {
+	t.Parallel()
 	adds := difference{adds: [][]byte{{1}}}
 	for _, c := range []struct {
 		name   string
@@ -118,6 +120,7 @@ func TestWithoutPath(t *testing.T) {
 
 // An engine makes no commit without a path that does anything but add.
 func TestPathlessCommitOnlyAdds(t *testing.T) {
+	t.Parallel()
 	w, all := unfilled(t, 1501, 2, "anna", "ben")
 	a := all[0]
 	_, e := a.m.position()
@@ -138,6 +141,7 @@ func TestPathlessCommitOnlyAdds(t *testing.T) {
 // A device whose store went back makes the same addition again: it leads to another epoch,
 // so that no key is used twice.
 func TestPathlessCommitIsNeverMadeAgain(t *testing.T) {
+	t.Parallel()
 	w, all := unfilled(t, 1502, 18, "anna")
 	a := all[0]
 	rows := maps.Clone(a.rows)
@@ -158,6 +162,7 @@ func TestPathlessCommitIsNeverMadeAgain(t *testing.T) {
 // An addition without a path renews no keys: the committer's renewal comes when it is due, and
 // what is due comes with the next addition.
 func TestPathlessCommitRenewsNothing(t *testing.T) {
+	t.Parallel()
 	w, all := unfilled(t, 1503, 18, "anna")
 	a := all[0]
 	w.run(20 * 24 * time.Hour)
@@ -181,6 +186,7 @@ func TestPathlessCommitRenewsNothing(t *testing.T) {
 
 // A device whose store went back, and knows it, seals only after a path of its own.
 func TestPathlessCommitIsNoRenewalAfterARestore(t *testing.T) {
+	t.Parallel()
 	w, all := unfilled(t, 1504, 18, "anna")
 	a := all[0]
 	before := a.position()
@@ -205,6 +211,7 @@ func TestPathlessCommitIsNoRenewalAfterARestore(t *testing.T) {
 
 // Under a root nobody can check the transcript: only a path says whose a commit is.
 func TestNoPathlessCommitUnderARoot(t *testing.T) {
+	t.Parallel()
 	w, a, b, _ := three(t, 1505)
 	w.cut = func(_, _ *device) bool { return true }
 	hash := a.must(Reboot{}).Entry
@@ -230,6 +237,7 @@ func TestNoPathlessCommitUnderARoot(t *testing.T) {
 
 // A member copies another's addition without a path into its own log.
 func TestPathlessCommitOfAnother(t *testing.T) {
+	t.Parallel()
 	w, all := unfilled(t, 1506, 18, "anna", "ben", "carl")
 	a, b, c := all[0], all[1], all[2]
 	w.cut = func(_, _ *device) bool { return true }
@@ -248,6 +256,7 @@ func TestPathlessCommitOfAnother(t *testing.T) {
 // path, which carl can follow. Whichever side wins: nobody who knows of the removal seals what
 // carl could open, and everybody ends in an epoch that carl cannot get to, with all it has.
 func TestRemovedBesideAPathlessCommit(t *testing.T) {
+	t.Parallel()
 	for _, bigger := range []string{"removal", "addition"} {
 		w, all := unfilled(t, 1507, 18, "anna", "ben", "carl", "dora", "emil", "fay")
 		a, b, c := all[0], all[1], all[2]
@@ -319,6 +328,7 @@ func TestRemovedBesideAPathlessCommit(t *testing.T) {
 
 // A device whose addition without a path is on a branch that lost has lost no keys.
 func TestLostPathlessCommitIsNotRenewed(t *testing.T) {
+	t.Parallel()
 	w, all := unfilled(t, 1508, 18, "anna", "ben", "carl", "dora")
 	w.cut = func(x, y *device) bool { return (x == all[0]) != (y == all[0]) }
 	r := w.puppetAsks("x") // on both sides, so that the fork leaves nothing to do
@@ -341,6 +351,7 @@ func TestLostPathlessCommitIsNotRenewed(t *testing.T) {
 // A device that joined and made no commit renews its keys when they are a month old, not once
 // its KeyPackage is gone and somebody commits.
 func TestNewcomersRenewWhenDue(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 1509)
 	w.run(60 * 24 * time.Hour)
 	d := w.device("dora")
@@ -369,6 +380,7 @@ func TestNewcomersRenewWhenDue(t *testing.T) {
 // A tree of many blank nodes is filled soon, by a few renewals: one device of each part makes
 // one. Additions and the renewals do not wait for each other.
 func TestTreesAreFilledSoon(t *testing.T) {
+	t.Parallel()
 	w, all := unfilled(t, 1510, 130, "anna", "ben")
 	a, b := all[0], all[1]
 	c := w.device("carl")
@@ -413,6 +425,7 @@ func (e wide) PathSize(removes []uint32) (nodes, bytes int) {
 // Nobody is added to a tree through which no path would fit, and as many are taken out at once
 // as leave one that fits.
 func TestPathsFitIntoAnEntry(t *testing.T) {
+	t.Parallel()
 	w, all := unfilled(t, 1511, 20, "anna")
 	a := all[0]
 	_, e := a.m.position()
@@ -474,6 +487,7 @@ func (e counting) CheckLifetime(b []byte, now time.Time) error {
 
 // A start verifies no addition again, and a KeyPackage that waits is looked at once an hour.
 func TestVerifiedOnce(t *testing.T) {
+	t.Parallel()
 	w, all := unfilled(t, 1512, 5, "anna")
 	a := all[0]
 	r := w.puppetAsks("x")

@@ -13,6 +13,7 @@ import (
 
 // A device that is asked for a message again and again seals it once in an epoch.
 func TestSealsOnceAnEpoch(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 61)
 	a, b := w.device("a"), w.device("b")
 	w.found(a, wire.PolicyOpen)
@@ -42,6 +43,7 @@ func TestSealsOnceAnEpoch(t *testing.T) {
 // A device that a sender's ratchet has run away from, by seals that it never got, renews
 // its keys, and reads on. It does so no more often than need be.
 func TestWornRatchet(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 62)
 	a, b, c := w.device("a"), w.device("b"), w.device("c")
 	w.found(a, wire.PolicyOpen)
@@ -92,6 +94,7 @@ func TestWornRatchet(t *testing.T) {
 // A device that takes a ratchet for worn out and is removed before it renews its keys
 // goes to rest.
 func TestWornThenOut(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 71)
 	a, b, c := w.device("a"), w.device("b"), w.device("c")
 	w.found(a, wire.PolicyOpen)
@@ -115,6 +118,7 @@ func TestWornThenOut(t *testing.T) {
 // Anybody can put any label on a seal. Labels that name no device of the group say nothing
 // of a ratchet, and are not kept.
 func TestWornLabels(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 72)
 	a, b := w.device("a"), w.device("b")
 	w.found(a, wire.PolicyOpen)

@@ -49,6 +49,7 @@ func (d *device) receipt(it *dag.Item, change func(*wire.Receipt)) []byte {
 // exchange, however long the group was quiet; many messages cost each reader one receipt a
 // second.
 func TestHeldSoon(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := trio(t, 70)
 	w.gossip = true
 	w.run(24 * time.Hour)
@@ -85,6 +86,7 @@ func TestHeldSoon(t *testing.T) {
 // TestOnlyWhatIsReadIsHeld: an entry that is parked, or without a seal, is not held, whatever
 // the vector covers.
 func TestOnlyWhatIsReadIsHeld(t *testing.T) {
+	t.Parallel()
 	for name, give := range map[string]func(w *world, b *device, envelopes [][]byte){
 		"parked": func(_ *world, b *device, envelopes [][]byte) { _, _ = b.step(Envelope{Bytes: envelopes[1]}) },
 		"without a seal": func(w *world, b *device, envelopes [][]byte) {
@@ -130,6 +132,7 @@ func TestOnlyWhatIsReadIsHeld(t *testing.T) {
 
 // TestReceiptsRefused: nobody can speak for another, and nothing that is not there is held.
 func TestReceiptsRefused(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := trio(t, 72)
 	w.cut = func(_, _ *device) bool { return true }
 	id := a.send("hello")
@@ -179,6 +182,7 @@ func TestReceiptsRefused(t *testing.T) {
 // TestReceiptsAcrossARollback: what a device said before its store went back counts no more
 // once it is seen to have begun anew, and cannot be said again by somebody who recorded it.
 func TestReceiptsAcrossARollback(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := trio(t, 73)
 	w.gossip = true
 	old := maps.Clone(b.rows)
@@ -213,6 +217,7 @@ func TestReceiptsAcrossARollback(t *testing.T) {
 // TestReceiptsSurvive: a receipt that is lost is covered by the next, by one that is sent
 // again, and by an exchange; after a restart the author knows no more than it is told.
 func TestReceiptsSurvive(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := trio(t, 74)
 	w.gossip, c.online = true, false
 	lose := true
@@ -250,6 +255,7 @@ func TestReceiptsSurvive(t *testing.T) {
 
 // TestHeardWakes: a receipt writes nothing, and who waits for it is woken all the same.
 func TestHeardWakes(t *testing.T) {
+	t.Parallel()
 	w, a, b, _ := trio(t, 75)
 	w.cut = func(_, _ *device) bool { return true }
 	id := a.send("hello")
@@ -268,6 +274,7 @@ func TestHeardWakes(t *testing.T) {
 // TestReceiptsAreBounded: what a hostile member says that it has read takes no room and is
 // not carried on for ever; a receipt fits the smallest envelope.
 func TestReceiptsAreBounded(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := trio(t, 76)
 	w.cut = func(_, _ *device) bool { return true }
 	it := c.m.logs.Head(c.m.own.log)
@@ -303,6 +310,7 @@ func TestReceiptsAreBounded(t *testing.T) {
 // TestReceiptsInALargeGroup: a few devices tell the author at once, and all others a few at
 // a time, so that a thousand are heard within a quarter of an hour.
 func TestReceiptsInALargeGroup(t *testing.T) {
+	t.Parallel()
 	const members = 1000
 	w, a, b, _ := trio(t, 77)
 	it := a.m.logs.Head(a.m.own.log)

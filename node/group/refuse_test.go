@@ -49,6 +49,7 @@ func envelopeBy(t *testing.T, d *device, u wire.Bundle) []byte {
 // network could make up. Each is refused with an error and a verdict of its own,
 // and what is durable is byte for byte what it was.
 func TestBadInputIsRefused(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 400)
 	d := w.device("dora") // no member
 	d.open()
@@ -187,6 +188,7 @@ func TestBadInputIsRefused(t *testing.T) {
 // A seal that a member made wrong, with real keys, uses up its own message key and
 // nothing else: the message stays missing until somebody seals it right.
 func TestGarbageSealSuppressesNothing(t *testing.T) {
+	t.Parallel()
 	w, a, b, _ := three(t, 401)
 	w.hold = func(*device, *device, []byte) bool { return true }
 	id := a.send("the truth")
@@ -233,6 +235,7 @@ func TestGarbageSealSuppressesNothing(t *testing.T) {
 
 // A vote that was due is not lost at a restart.
 func TestRefusalIsVotedAfterARestart(t *testing.T) {
+	t.Parallel()
 	w, _, b, c := three(t, 450)
 	_ = c
 	b.send("x")

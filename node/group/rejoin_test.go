@@ -11,6 +11,7 @@ import (
 // A joiner is added and goes offline before its Welcome reaches it. When it is back
 // after the keys of that epoch are gone everywhere, it is added again.
 func TestJoinerBackAfterItsWelcomeIsGone(t *testing.T) {
+	t.Parallel()
 	for _, away := range []time.Duration{3 * 24 * time.Hour, 30 * 24 * time.Hour, engine.KeyPackageLifetime + 24*time.Hour} {
 		w := newWorld(t, 92)
 		a, b, d := w.device("anna"), w.device("ben"), w.device("dora")
@@ -42,6 +43,7 @@ func TestJoinerBackAfterItsWelcomeIsGone(t *testing.T) {
 // TestAddedAgainByStreams has a fork last until no side can follow the other's commits, and
 // then nobody hears anybody on the topic: requests to be added again come on streams.
 func TestAddedAgainByStreams(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 92)
 	a, b, c := w.device("anna"), w.device("ben"), w.device("carl")
 	w.found(a, wire.PolicyOpen)

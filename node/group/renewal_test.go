@@ -14,6 +14,7 @@ import (
 // Two devices renew their keys on two sides of a cut. The one whose branch loses has its keys
 // of before again. It renews them at once, also if it is restarted first.
 func TestLostKeysAreRenewedAfterARestart(t *testing.T) {
+	t.Parallel()
 	for _, restart := range []bool{false, true} {
 		w, a, b, c := three(t, 460)
 		w.cut = func(_, _ *device) bool { return true }
@@ -63,6 +64,7 @@ func TestLostKeysAreRenewedAfterARestart(t *testing.T) {
 // A user is added twice, by certificates with two names of its device. Everybody calls it the
 // same, in whatever order the additions came.
 func TestNamesDoNotDependOnOrder(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 461)
 	w.cut = func(_, _ *device) bool { return true }
 	secret, public, _ := engine.MLS(1).NewSigner(w.rand)
@@ -102,6 +104,7 @@ func TestNamesDoNotDependOnOrder(t *testing.T) {
 // somebody names it. A forged entry that seems to be by a device which nobody knows yet names
 // more of it. Once that device is added, the forgery names nothing.
 func TestForgedEntriesOfNewcomersNameNothing(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 462)
 	w.gossip = false
 	w.cut = func(_, _ *device) bool { return true }

@@ -15,6 +15,7 @@ import (
 // A request that a member takes is seen, approved and answered elsewhere: by an admin
 // who got it from that member, while nobody else can be reached.
 func TestRequestIsSeenByEveryAdmin(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := closed(t, 620, wire.PolicyRequest)
 	d := w.device("dora")
 	a.online, b.online = false, false
@@ -77,6 +78,7 @@ func TestRequestIsSeenByEveryAdmin(t *testing.T) {
 }
 
 func TestDeniedRequest(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := closed(t, 621, wire.PolicyRequest)
 	d := w.device("dora")
 	w.join(d)
@@ -110,6 +112,7 @@ func TestDeniedRequest(t *testing.T) {
 
 // A member that a flood of strangers asks keeps a bounded number of requests.
 func TestFloodOfRequests(t *testing.T) {
+	t.Parallel()
 	w, _, b, c := closed(t, 622, wire.PolicyRequest)
 	w.hold = func(from, to *device, _ []byte) bool { return true }
 	full := 0
@@ -154,6 +157,7 @@ func TestFloodOfRequests(t *testing.T) {
 
 // Requests and denials survive a restart: they are in the log.
 func TestRequestsSurviveARestart(t *testing.T) {
+	t.Parallel()
 	w, a, b, _ := closed(t, 623, wire.PolicyRequest)
 	d, e := w.device("dora"), w.device("emil")
 	w.join(d)
@@ -172,6 +176,7 @@ func TestRequestsSurviveARestart(t *testing.T) {
 // A request whose KeyPackage is out of date is not approved; its device asks with a new
 // one by itself, and is.
 func TestRequestWithAnOldKeyPackage(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := closed(t, 624, wire.PolicyRequest)
 	d := w.device("dora")
 	w.join(d)
@@ -193,6 +198,7 @@ func TestRequestWithAnOldKeyPackage(t *testing.T) {
 // A stranger tells a joiner whose request waits that it is in. Its second request is not
 // written down beside the first, however long it waits, and the approval lets it in.
 func TestRequestStandsBesideItsRenewal(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := closed(t, 641, wire.PolicyRequest)
 	d := w.device("dora")
 	w.join(d)
@@ -218,6 +224,7 @@ func TestRequestStandsBesideItsRenewal(t *testing.T) {
 
 // A stranger that asks again and again with new credentials leaves nothing behind.
 func TestStatusOfManyRequests(t *testing.T) {
+	t.Parallel()
 	w, a, _, _ := three(t, 913)
 	before := len(a.m.epochs.verified)
 	for range 20 {

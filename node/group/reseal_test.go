@@ -13,6 +13,7 @@ import (
 // who are here can read. While people write, dora tells its gap every few seconds: that
 // must not put off for ever what anna plans to do about it.
 func TestGapIsFilledWhilePeopleWrite(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 780)
 	var away []*device
 	for i := range 6 {
@@ -57,6 +58,7 @@ func TestGapIsFilledWhilePeopleWrite(t *testing.T) {
 // A beacon covers an entry and names gaps: that tells nobody that its own message is read
 // there, so that it could leave.
 func TestBeaconIsNoReceipt(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{maxGapsTold - 1, maxGapsTold} {
 		w, a, b, _ := three(t, 785)
 		w.gossip = false

@@ -11,6 +11,7 @@ import (
 // The table of docs/ARCHITECTURE.md: what each role may do, said by the machine before it
 // writes anything, and enforced by everybody else's roster when it is written all the same.
 func TestRoles(t *testing.T) {
+	t.Parallel()
 	w, owner, admin, member := closed(t, 660, wire.PolicyRequest)
 	reader := w.device("rita")
 	w.joinBy(reader, owner.mustInvite(func(i *wire.Invite) { i.Role = wire.RoleReadOnly }))
@@ -114,6 +115,7 @@ func (d *device) role() wire.Role { return d.m.rosters.now.User(d.dev.User).Role
 
 // Two owners demote each other concurrently.
 func TestMutualDemotionLeavesAnOwner(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 431)
 	a.must(SetRole{User: b.dev.User, Role: wire.RoleOwner})
 	w.run(10 * time.Second)

@@ -16,6 +16,7 @@ import (
 // it what the other one's author committed: the same EpochID, under another parent. In any
 // order of arrival the tree is the same.
 func TestOneEpochUnderTwoRoots(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 917)
 	e := w.device("emil")
 	w.join(e)
@@ -70,6 +71,7 @@ func TestOneEpochUnderTwoRoots(t *testing.T) {
 // The author of fresh keys is gone before it adds anybody: its disk died. The others go on
 // by themselves where they were, whatever its clock said, and it finds back to them.
 func TestAbandonedReboot(t *testing.T) {
+	t.Parallel()
 	for _, skew := range []time.Duration{0, 50 * 365 * 24 * time.Hour, -10 * 365 * 24 * time.Hour} {
 		w, a, b, c := three(t, 1301)
 		a.skew = skew
@@ -110,6 +112,7 @@ func TestAbandonedReboot(t *testing.T) {
 // A root that others took up stays, also once its author has left; one that its author
 // carries out within a few minutes is not abandoned.
 func TestRootTakenUpStays(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 1302)
 	a.must(Reboot{})
 	w.run(2 * epochs.RootWait)

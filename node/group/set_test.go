@@ -60,8 +60,13 @@ func (m *Machine) conclusions() string {
 // Machines that are shown the same entries, honest and hostile, in any order, more than
 // once, with restarts in between, come to the same conclusions.
 func TestConclusionsDoNotDependOnOrder(t *testing.T) {
+	t.Parallel()
 	evidence, gone, revoked, roots := 0, 0, 0, 0
-	for seed := range uint64(20) {
+	seeds := uint64(20)
+	if testing.Short() { // the race detector
+		seeds = 6
+	}
+	for seed := range seeds {
 		w, a, b, c := three(t, 7000+seed)
 		d := w.device("dora")
 		w.join(d)

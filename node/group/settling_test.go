@@ -23,6 +23,7 @@ func (d *device) update() []byte {
 // Members who committed at the same time keep a device that is behind at the epoch where
 // they did, and not at the one where it was.
 func TestForkHoldsNobodyBeforeIt(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 33)
 	w.cut = func(x, y *device) bool { return x == c || y == c }
 	var way [][]byte
@@ -56,6 +57,7 @@ func TestForkHoldsNobodyBeforeIt(t *testing.T) {
 // An entry that was written before this device knew of the fork prolongs the wait. A later
 // one that agrees with its choice does not: its author may have judged the fork.
 func TestAgreementProlongsNoWait(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 35)
 	w.cut = func(*device, *device) bool { return true }
 	first := [][]byte{a.update(), b.update()}

@@ -11,6 +11,7 @@ import (
 // A member that is silent for 90 days, or makes three commits that only some can process,
 // is one to think of removing; every member says the same.
 func TestSuggestions(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 760)
 	if s := suggestions(a.m.logs, a.m.tree, a.m.rosters.now, w.now); len(s) > 0 {
 		t.Errorf("at first: %+v", s)

@@ -7,6 +7,7 @@ import (
 
 // Every timer wakes the machine, but for the one that only goes with others.
 func TestTimersWake(t *testing.T) {
+	t.Parallel()
 	at := time.Unix(1_790_000_000, 0)
 	for x := range timerCount {
 		var all timers

@@ -27,12 +27,16 @@ func fitsTransactions(t *testing.T, devices ...*device) {
 
 // Messages that wait behind one, which comes at last, are shown in batches that fit.
 func TestManyShownAtOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 51)
 	a, b := w.device("a"), w.device("b")
 	w.found(a, wire.PolicyOpen)
 	w.join(b)
 	w.run(time.Minute)
-	const n = 8000
+	n := 8000
+	if testing.Short() { // the race detector
+		n = 800
+	}
 	w.gossip = false
 	for i := range n {
 		a.send(fmt.Sprint(i))
@@ -71,6 +75,7 @@ func firstOf(d *device) wire.MessageID {
 
 // Two sides of a cut write much; one of them seals all of its own again.
 func TestMuchSealedAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 904)
 	a, b, c, d := w.device("a"), w.device("b"), w.device("c"), w.device("d")
 	w.found(a, wire.PolicyOpen)
@@ -103,6 +108,7 @@ func TestMuchSealedAgain(t *testing.T) {
 // A device that moves from a branch that lost to one of hundreds of epochs does so in
 // batches that fit.
 func TestLongWayOver(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 915)
 	a, b, c := w.device("a"), w.device("b"), w.device("c")
 	w.found(a, wire.PolicyOpen)

@@ -32,6 +32,7 @@ func (w *world) meetAgain(d *device) {
 // partition, before anybody else could vouch for her. She is told, comes back by the invite
 // that she had, and what she sent reaches all.
 func TestTurnedAwayComesBack(t *testing.T) {
+	t.Parallel()
 	for _, policy := range []wire.Policy{wire.PolicyInvite, wire.PolicyOpen} {
 		t.Run(policy.String(), func(t *testing.T) {
 			w, a, b, c := closed(t, 1401, wire.PolicyInvite)
@@ -73,6 +74,7 @@ func TestTurnedAwayComesBack(t *testing.T) {
 // A user leaves, comes back through somebody who is removed at the same time, and has it
 // told that it is out: what it sends is not accepted and lost.
 func TestBackThroughTheRemoved(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := closed(t, 1402, wire.PolicyOpen)
 	d := w.device("dora")
 	w.join(d)
@@ -99,6 +101,7 @@ func TestBackThroughTheRemoved(t *testing.T) {
 // A user is removed and invited again, and comes back with its phone while its laptop is
 // off. The laptop is told, asks by itself, and comes in through the phone.
 func TestOtherDeviceOfWhoCameBack(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := closed(t, 1403, wire.PolicyInvite)
 	laptop := w.device("laptop")
 	laptop.user = c.user
@@ -134,6 +137,7 @@ func TestOtherDeviceOfWhoCameBack(t *testing.T) {
 
 // The invite by which a device came in is kept for thirty days, in a vault, and no longer.
 func TestInviteOfBeforeIsForgotten(t *testing.T) {
+	t.Parallel()
 	w, a, b, _ := closed(t, 1404, wire.PolicyInvite)
 	d := w.device("dora")
 	w.joinBy(d, a.mustInvite(nil))
@@ -162,6 +166,7 @@ func TestInviteOfBeforeIsForgotten(t *testing.T) {
 // that nobody names do not count, and no member can vouch for them by naming them. So the
 // members are silent about them, and do not answer each other's votes by votes.
 func TestAdditionsOfAFlood(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 1410)
 	a.must(SetRole{User: c.dev.User, Role: wire.RoleAdmin})
 	w.run(time.Minute)

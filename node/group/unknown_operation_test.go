@@ -11,6 +11,7 @@ import (
 // entries' pasts are found by the operations in those pasts, so this one is not mistaken
 // for another.
 func TestOperationOfALaterProgram(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 918)
 	w.cut = func(_, _ *device) bool { return true }
 	base := a.m.logs.Head(a.m.own.log).Hash

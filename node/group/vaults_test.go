@@ -12,6 +12,7 @@ import (
 // and the keys of today do not give it away: not the transport keys, with which the headers and
 // commits in mailboxes open, and not the keys that open the TKEYs in the log.
 func TestSecretsOfBeforeAreDestroyed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 94)
 	a, b, x := w.device("anna"), w.device("ben"), w.device("x")
 	for _, d := range []*device{a, b} {
@@ -64,6 +65,7 @@ func TestSecretsOfBeforeAreDestroyed(t *testing.T) {
 
 // No key of a group is ever written where only the store's own key seals it.
 func TestNoKeyIsOutsideAVault(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 95)
 	a, b := w.device("anna"), w.device("ben")
 	a.disk, b.disk = &disk{dropped: map[Vault]bool{}}, &disk{dropped: map[Vault]bool{}}

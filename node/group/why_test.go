@@ -30,6 +30,7 @@ func (d *device) explains(id wire.MessageID, state string, says ...string) {
 }
 
 func TestExplainMessages(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 640)
 	id := a.send("to all")
 	a.explains(id, WhySent, "not known to have come to ben, carl")
@@ -78,6 +79,7 @@ func TestExplainMessages(t *testing.T) {
 
 // A message behind a closed gate says so, and heal opens it.
 func TestExplainAndHealAClosedGate(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 641)
 	a.must(SetRole{User: b.dev.User, Role: wire.RoleAdmin})
 	w.run(10 * time.Second)
@@ -114,6 +116,7 @@ func TestExplainAndHealAClosedGate(t *testing.T) {
 
 // A fork is in the report while it lasts, with who voted for what.
 func TestReportOfAFork(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := three(t, 642)
 	d, e := w.device("dora"), w.device("emil")
 	held := true
@@ -176,6 +179,7 @@ func TestReportOfAFork(t *testing.T) {
 
 // The operations of a group in order, with what became of those that do not count.
 func TestHistory(t *testing.T) {
+	t.Parallel()
 	w, a, b, c := closed(t, 643, wire.PolicyRequest)
 	d := w.device("dora")
 	w.join(d)
