@@ -437,3 +437,85 @@ func TestWordAboutAReadReaction(t *testing.T) {
 		}
 	}
 }
+
+// A newcomer is given a message of before, of which a reaction was taken back. An edit that it
+// then misses is owed to it: no word is left that could have taken the message away.
+func TestEditOfAMessageOfBefore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 72)
+	a, x := w.device("anna"), w.device("xenia")
+	w.found(a, wire.PolicyOpen)
+	a.must(SetSetting{Key: SettingHistory, Value: historyAll})
+	text := a.say(written("of before"))
+	reaction := a.say(content.Message{InReplyTo: text, Part: content.Reaction("x")})
+	a.say(content.Message{Replaces: reaction, Part: content.Null(content.DispositionReaction)})
+	w.run(time.Minute)
+	w.join(x)
+	for range 5 {
+		w.sync(x, a)
+		w.run(time.Minute)
+	}
+	if got := x.looks(text); got != "of before" || !isErased(x.record(reaction)) {
+		t.Fatalf("it shows %q, and of the reaction %+v", got, x.record(reaction).Facts)
+	}
+	w.gossip, x.online = false, false
+	edit := a.say(content.Message{Replaces: text, Part: content.Text(content.Plain, "edited")})
+	raws, _, err := a.m.EntriesAfter(x.dev.ID, x.m.Marks(), wire.EntryHash{}, 64<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.must(Entries{Entries: raws})
+	if x.record(edit) == nil || !x.lacks(edit) {
+		t.Error("it does not ask for the edit")
+	}
+}
+
+// A device knows of a reaction of before that it cannot read, and waits for no edit of that
+// message meanwhile. Once it reads that the reaction was taken back, the edit is owed to it.
+func TestReactionOfBeforeIsTakenBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 73)
+	a, x := w.device("anna"), w.device("xenia")
+	w.found(a, wire.PolicyOpen)
+	w.join(x)
+	text := a.say(written("read by both"))
+	w.run(time.Minute)
+	x.must(Leave{})
+	w.run(time.Minute)
+	reaction := a.say(content.Message{InReplyTo: text, Part: content.Reaction("x")})
+	w.join(x)
+	w.run(time.Minute)
+	if !x.m.In() || x.record(reaction) == nil || x.record(reaction).Facts.Has(dag.IsPlain) {
+		t.Fatal("it is not in, with a reaction of before that it cannot read")
+	}
+	w.gossip, x.online = false, false
+	edit := a.say(content.Message{Replaces: text, Part: content.Text(content.Plain, "edited")})
+	back := a.say(content.Message{Replaces: reaction, Part: content.Null(content.DispositionReaction)})
+	raws, _, err := a.m.EntriesAfter(x.dev.ID, x.m.Marks(), wire.EntryHash{}, 64<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.must(Entries{Entries: raws})
+	if x.record(edit) == nil || x.lacks(edit) {
+		t.Fatal("it waits for an edit that may be gone with its message")
+	}
+	seals, err := a.m.SealsFor(x.dev.ID, []wire.MessageID{back})
+	if err != nil || len(seals) != 1 {
+		t.Fatalf("%d seals: %v", len(seals), err)
+	}
+	x.must(Seals{Seals: seals})
+	if !isErased(x.record(reaction)) {
+		t.Fatal("the reaction is not erased")
+	}
+	if !x.lacks(edit) {
+		t.Error("it does not ask for the edit")
+	}
+	x.online = true
+	for range 3 {
+		w.sync(a, x)
+		w.run(time.Minute)
+	}
+	if got := x.looks(text); got != "edited (edited)" {
+		t.Errorf("it shows %q", got)
+	}
+}

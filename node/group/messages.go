@@ -50,6 +50,8 @@ type messages struct {
 type deferredMessages struct {
 	seals    []rawSeal    // the keys of their epoch are here
 	branches map[int]bool // with messages to deliver: there was no room, or what held them up was taken away
+
+	words map[*dag.Item]bool // what is said of these has to be judged again: they were shown, or words about them were erased
 }
 
 // newMessages makes them of what they work on; what is not given here is set before load.
@@ -58,7 +60,7 @@ func newMessages(r records, t *tx, timers *timers, tree *epochs.Tree, epochs *ep
 		records: r, tx: t, timers: timers, tree: tree, epochs: epochs,
 		gaps: newGaps(), owing: newOwing(r.logs), delivered: map[int]uint64{},
 		kept: newKeptSeals(r, t, timers), tried: attempts{},
-		early: newEarly(), waiting: newWaitingSeals(), deferred: deferredMessages{branches: map[int]bool{}},
+		early: newEarly(), waiting: newWaitingSeals(), deferred: deferredMessages{branches: map[int]bool{}, words: map[*dag.Item]bool{}},
 		ratchets: newRatchets(), reseal: newReseal(r, t, timers, tree),
 		sayings: newSayings(r, t, timers),
 	}
@@ -85,6 +87,9 @@ func forgets(m *messages) func(*dag.Item) {
 	return func(it *dag.Item) {
 		m.gaps.remove(it.Hash)
 		letPass(m, it)
+		if target := aboutWhat(m.sayings, it); target != nil && !isErased(target) {
+			m.deferred.words[target] = true
+		}
 		delete(m.tried, it.Hash)
 		delete(m.owing.unheard, it)
 		for _, gaps := range m.reseal.planned {
@@ -260,7 +265,9 @@ func (m *messages) deliverBranch(now time.Time, i int) {
 				it.Note(dag.IsDelivered)
 				m.receipts.plan(now, i, it)
 				m.sayings.tell(now, it)
-				m.tx.fail(m.owing.earlier.judgeAgain(now, it, mootDepth))
+				if m.sayings.targets[it.Hash] {
+					m.deferred.words[it] = true
+				}
 			case m.beforeJoinPoint(it), moot, !owed && !m.maySpeak(it):
 			case owed:
 				m.delivered[i] = upTo
@@ -301,7 +308,11 @@ func (m *messages) goOn(now time.Time) {
 // deliverDeferred delivers what did not fit into the last turn, what was behind a message that
 // was taken away in this one, and what turned out to be owed.
 func deliverDeferred(m *messages, now time.Time) {
-	for len(m.deferred.branches) > 0 { // what is delivered can show that more is owed
+	for len(m.deferred.branches)+len(m.deferred.words) > 0 { // what is delivered can show that more is owed
+		for _, it := range slices.SortedFunc(maps.Keys(m.deferred.words), (*dag.Item).Compare) {
+			delete(m.deferred.words, it)
+			m.tx.fail(m.owing.earlier.judgeAgain(now, it, mootDepth))
+		}
 		for _, i := range slices.Sorted(maps.Keys(m.deferred.branches)) {
 			if m.tx.full() {
 				return

@@ -396,7 +396,7 @@ func isMootAt(s *sayings, it *dag.Item, depth int) bool {
 	unread := false
 	s.tx.fail(s.tx.scanKeys(aboutKey(target.Hash, saysRecord), func(key string) error {
 		id, err := lastHex(key)
-		if o := s.record(wire.MessageID(id)); err == nil && o != nil && !o.Facts.Has(dag.IsPlain) && s.beforeJoinPoint(o) {
+		if o := s.record(wire.MessageID(id)); err == nil && o != nil && !o.Facts.Has(dag.IsPlain) && !isErased(o) && s.beforeJoinPoint(o) {
 			unread = true
 		}
 		return err
