@@ -278,3 +278,28 @@ func TestMadeUpKeyInAWelcome(t *testing.T) {
 		})
 	}
 }
+
+// A device that is taken out while it waits to complain of a transport key has nothing to do any
+// more: it would ask to be woken at once, over and over.
+func TestWhoIsOutComplainsOfNothing(t *testing.T) {
+	t.Parallel()
+	w, a, b, c := three(t, 797)
+	id := tkeyWithRubbish(t, w, c, []*device{a, b}, []*device{b}, flipLast)
+	w.run(time.Second)
+	if b.key(id) != nil || !b.m.timers.running(timerComplain) {
+		t.Fatal("ben does not wait to complain of a key")
+	}
+	a.must(RemoveUser{User: b.dev.User})
+	w.run(2 * time.Second)
+	w.sync(a, b)
+	if s := b.m.Status().State; s != StateOut {
+		t.Fatalf("ben is %v", s)
+	}
+	w.now = w.now.Add(time.Hour)
+	for range 3 { // at the first something may be due
+		b.must(Tick{})
+	}
+	if at := b.m.NextWake(); !at.IsZero() && !at.After(w.now) {
+		t.Errorf("ben asks to be woken at %v, at %v", at, w.now)
+	}
+}

@@ -16,11 +16,9 @@ import (
 // themselves, after rank × 2 s for others.
 func (m *Machine) keepTransport(now time.Time) {
 	n, e := m.position()
-	if n == nil || !m.own.Joined {
-		return
-	}
 	current, ok := m.keys.current()
-	if !ok {
+	if n == nil || !m.own.Joined || !ok {
+		m.timers.stop(timerTransport)
 		return
 	}
 	t := m.keys.of(current)
@@ -85,6 +83,7 @@ func (m *Machine) keepTransport(now time.Time) {
 func complain(m *Machine, now time.Time) {
 	n, _ := m.position()
 	if n == nil || !m.own.Joined {
+		m.timers.stop(timerComplain)
 		return
 	}
 	id, ok := m.keys.missing()
