@@ -382,13 +382,20 @@ func (d *dag) owed(r *dagEntry, device wire.DeviceID) bool {
 	return true
 }
 
-// had says whether an entry shows that another member had a record without a loss beside it.
+// had says whether an entry shows that another member had a record without a loss beside it: one
+// who was a member as the record knows, and stayed one until it wrote the entry.
 func (d *dag) had(r, loss *dagEntry) bool {
+	nobody := func(*dagEntry) bool { return false }
 	return slices.ContainsFunc(d.entries, func(e *dagEntry) bool {
+		if d.user(e) == d.user(r) || !d.inPast(r, e) || d.inPast(loss, e) {
+			return false
+		}
 		member := d.user(e) == d.founder || slices.ContainsFunc(d.ops(wire.OpAdd), func(add *dagEntry) bool {
 			return d.users[add.target] == d.user(e) && d.inPast(add, r)
 		})
-		return member && d.user(e) != d.user(r) && d.inPast(r, e) && !d.inPast(loss, e)
+		return member && !slices.ContainsFunc(d.ends(d.user(e), nobody), func(out *dagEntry) bool {
+			return !d.inPast(out, r) && !d.inPast(e, out)
+		})
 	})
 }
 
