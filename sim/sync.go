@@ -171,8 +171,8 @@ func (w *core) half(x *exchange, from, to *seat, asked map[[32]byte]bool) bool {
 	if silent(from, to) {
 		return true
 	}
-	for marks := to.m.Marks(); up(); marks = to.m.Marks() {
-		entries, next, err := from.m.EntriesAfter(to.n.dev.ID, marks, wire.EntryHash{}, entriesAt)
+	for up() { // a Step may end the process
+		entries, next, err := from.m.EntriesAfter(to.n.dev.ID, to.m.Marks(), wire.EntryHash{}, entriesAt)
 		if err != nil {
 			from.broke(err)
 			return false

@@ -87,6 +87,7 @@ func (s *sayings) arrived(now time.Time, it *dag.Item, r *wire.Record) {
 	}
 	if r.About != nil {
 		s.note(it.Hash, saysRecord, *r.About)
+		clear(s.unread)
 		if target := s.record(*r.About); target != nil && isErased(target) {
 			s.eraseLike(now, it, target)
 		}
@@ -132,7 +133,10 @@ func (s *sayings) review(now time.Time, it *dag.Item) {
 	case err != nil:
 		s.tx.fail(err)
 	case d == nil:
-		it.Drop(dag.IsTaken)
+		if it.Facts.Has(dag.IsTaken) {
+			it.Drop(dag.IsTaken)
+			s.hidden(it)
+		}
 		if waits {
 			delete(s.doomed, it.Hash)
 			s.tx.del(rowDoomed + hexed(it.Hash[:]))
@@ -140,8 +144,10 @@ func (s *sayings) review(now time.Time, it *dag.Item) {
 	case d.User == it.User || waits && s.over(now, at):
 		s.erase(now, it, d.Hash)
 	default:
-		it.Note(dag.IsTaken)
-		s.hidden(it)
+		if !it.Facts.Has(dag.IsTaken) {
+			it.Note(dag.IsTaken)
+			s.hidden(it)
+		}
 		if !waits {
 			at := uint64(s.timers.kept(now).Add(erasedAfter).UnixMilli()) //nolint:gosec // after 1970
 			s.tx.put(rowDoomed+hexed(it.Hash[:]), wire.Marshal(&doomedRow{At: at}))
@@ -200,18 +206,10 @@ func (s *sayings) timesUp(now time.Time, times map[wire.MessageID]uint64) (come 
 
 func byID(a, b wire.MessageID) int { return bytes.Compare(a[:], b[:]) }
 
-// erase erases a message, and the words whose RECORDs say that they are about it, be they here
-// or not: its edits and reactions, and words about those. Deletions that are read stay, which
-// hold no text: members who come later need them.
+// erase erases a message, and what its RECORD says is about it, be it here or not: its edits
+// and reactions. Deletions stay, which hold no text: members who come later need them. The
+// message goes last: if a turn has no room for all, it is there to go on from.
 func (s *sayings) erase(now time.Time, it *dag.Item, by wire.MessageID) {
-	eraseWords(s, now, it, by, mootDepth)
-}
-
-func eraseWords(s *sayings, now time.Time, it *dag.Item, by wire.MessageID, depth int) {
-	s.eraseOne(now, it, by)
-	if depth == 0 || !s.targets[it.Hash] {
-		return
-	}
 	var words []*dag.Item
 	s.tx.fail(s.tx.scanKeys(aboutKey(it.Hash, saysRecord), func(key string) error {
 		id, err := lastHex(key)
@@ -229,8 +227,22 @@ func eraseWords(s *sayings, now time.Time, it *dag.Item, by wire.MessageID, dept
 		return err
 	}))
 	for _, o := range words {
-		eraseWords(s, now, o, by, depth-1)
+		if s.tx.full() {
+			eraseSoon(s, now, it)
+			return
+		}
+		s.eraseOne(now, o, by)
 	}
+	s.eraseOne(now, it, by)
+}
+
+// eraseSoon has a message erased in a later turn, also after a restart.
+func eraseSoon(s *sayings, now time.Time, it *dag.Item) {
+	it.Note(dag.IsTaken)
+	s.hidden(it)
+	at := uint64(s.timers.kept(now).UnixMilli()) //nolint:gosec // after 1970
+	s.tx.put(rowDoomed+hexed(it.Hash[:]), wire.Marshal(&doomedRow{At: at}))
+	s.plan(s.doomed, it.Hash, at)
 }
 
 // eraseLike erases a message by the word that erased another.
@@ -240,7 +252,7 @@ func (s *sayings) eraseLike(now time.Time, it, other *dag.Item) {
 		s.tx.fail(err)
 		return
 	}
-	s.erase(now, it, row.By)
+	s.eraseOne(now, it, row.By)
 }
 
 func (s *sayings) eraseOne(now time.Time, it *dag.Item, by wire.MessageID) {
@@ -258,6 +270,7 @@ func (s *sayings) eraseOne(now time.Time, it *dag.Item, by wire.MessageID) {
 	it.Drop(dag.IsPlain)
 	it.Note(dag.IsTaken | dag.IsDelivered)
 	it.Seals = 0
+	clear(s.unread)
 	s.erased(it)
 	s.judged()
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/content"
 	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/wire"
@@ -548,40 +549,87 @@ func TestExpiryUnderAWrongClock(t *testing.T) {
 	}
 }
 
-// With a message its words go, and the words about those: also where they never came.
-func TestWordsAboutWordsAreErased(t *testing.T) {
+// A message expires with more words than a turn has room for: they are erased in several turns,
+// the message last, and a restart goes on.
+func TestManyWordsAreErasedInTurns(t *testing.T) {
 	t.Parallel()
-	w, a, b, c := three(t, 31)
-	w.gossip = true
-	text := a.say(written("a secret"))
-	w.run(2 * time.Second)
-	edit := b.say(content.Message{Replaces: text, Part: content.Text(content.Plain, "the secret")})
-	w.run(2 * time.Second)
-	w.gossip, c.online = false, false
-	again := b.say(content.Message{Replaces: edit, Part: content.Text(content.Plain, "our secret")})
-	reaction := b.say(content.Message{InReplyTo: again, Part: content.Reaction("x")})
-	w.sync(a, b)
-	raws, _, err := a.m.EntriesAfter(c.dev.ID, c.m.Marks(), wire.EntryHash{}, 64<<10)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.must(Entries{Entries: raws}) // without seals
-	after := b.say(written("after"))
-	a.say(takesAway(text))
-	w.gossip, c.online = true, true
-	for range 3 {
-		w.sync(a, b)
-		w.sync(c, a)
-		w.run(time.Minute)
-	}
-	for _, x := range []*device{a, b, c} {
-		for i, id := range []wire.MessageID{text, edit, again, reaction} {
-			if !isErased(x.record(id)) || x.rows[rowPlain+hexed(id[:])] != nil {
-				t.Errorf("%s has word %d", x.name, i)
-			}
+	w := newWorld(t, 32)
+	a, h := w.device("anna"), w.device("hostile")
+	w.found(a, wire.PolicyOpen)
+	w.join(h)
+	w.run(time.Minute)
+	w.gossip = false
+	text := h.say(content.Message{Expires: &content.Expiry{Time: uint32(w.now.Add(time.Hour).Unix())}, Part: content.Text(content.Plain, "x")}) //nolint:gosec // before 2106
+	w.sync(a, h)
+	p := h.fresh()
+	p.hlc = uint64(crdt.HLCFromTime(w.now))
+	const words = 8000
+	for i := range words {
+		deps := []wire.EntryHash{}
+		if i == 0 {
+			deps = append(deps, h.m.logs.Head(h.m.own.log).Hash)
 		}
-		if x.looks(after) != "after" {
-			t.Errorf("%s does not show what was written afterwards", x.name)
+		p.writeAt(p.hlc+1, wire.KindRecord, &wire.Record{About: &text, Commitment: wire.Hash{byte(i), byte(i >> 8)}}, deps...)
+	}
+	for some := range slices.Chunk(p.raws, 500) {
+		a.must(Entries{Entries: some})
+	}
+	a.online, a.peak = false, 0
+	w.now = w.now.Add(2 * time.Hour)
+	for turn := 0; !isErased(a.record(text)); turn++ {
+		if turn == 1 { // the process is killed, and starts again
+			a.open()
+		}
+		if turn > 20 {
+			t.Fatal("they are not erased")
+		}
+		a.must(Tick{})
+		w.now = w.now.Add(time.Minute)
+	}
+	if a.peak > 2*maxTurn {
+		t.Errorf("a turn writes %d bytes", a.peak)
+	}
+	for it := range a.m.messages.all() {
+		if it.Log.Device == h.dev.ID && !isErased(it) {
+			t.Fatal("a word is left")
+		}
+	}
+}
+
+// An admin deletes a message that has a reaction. Others erased both when a member comes back
+// after a week, which hides the message for a week of its own: it does not wait for the reaction.
+func TestHiddenMessageIsWaitedForByNobody(t *testing.T) {
+	t.Parallel()
+	for _, had := range []bool{false, true} {
+		w := newWorld(t, 33)
+		a, b, c, x := w.device("anna"), w.device("ben"), w.device("cleo"), w.device("xenia")
+		w.found(a, wire.PolicyOpen)
+		for _, d := range []*device{b, c, x} {
+			w.join(d)
+		}
+		w.gossip = true
+		w.run(time.Minute)
+		x.online = had
+		text := c.say(written("rude"))
+		w.run(time.Minute)
+		x.online = false
+		reaction := b.say(content.Message{InReplyTo: text, Part: content.Reaction("x")})
+		w.run(time.Minute)
+		a.say(takesAway(text))
+		w.run(time.Minute)
+		last := b.say(written("honest words"))
+		w.run(8 * 24 * time.Hour)
+		if !isErased(b.record(reaction)) {
+			t.Fatal("the reaction is not erased")
+		}
+		x.online = true
+		for range 5 {
+			w.sync(x, a)
+			w.sync(x, b)
+			w.run(time.Minute)
+		}
+		if it := x.record(last); it == nil || !it.Facts.Has(dag.IsDelivered) || x.m.Status().Gaps != 0 {
+			t.Errorf("had the message: %v: it waits for %d, and does not show what came after", had, x.m.Status().Gaps)
 		}
 	}
 }

@@ -28,6 +28,7 @@ func (m *Machine) resolveRoster(now time.Time) {
 	m.timers.stop(timerHeal)
 	m.messages.reseal.again()
 	m.messages.owing.rosterChanged()
+	clear(m.messages.sayings.unread)
 	if d := m.rosters.now.Device(m.own.log.Device); d != nil {
 		m.own.name(d.By)
 	}

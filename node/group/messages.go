@@ -48,10 +48,9 @@ type messages struct {
 // deferredMessages is what waits for a turn with room. It is not durable: others bring
 // seals again, and what was to be delivered is found again.
 type deferredMessages struct {
-	seals    []rawSeal    // the keys of their epoch are here
-	branches map[int]bool // with messages to deliver: there was no room, or what held them up was taken away
-
-	words map[*dag.Item]bool // what is said of these has to be judged again: they were shown, or words about them were erased
+	seals    []rawSeal          // the keys of their epoch are here
+	branches map[int]bool       // with messages to deliver: there was no room, or what held them up was taken away
+	words    map[*dag.Item]bool // what is said of these has to be judged again: they were shown, or words about them were erased
 }
 
 // newMessages makes them of what they work on; what is not given here is set before load.
@@ -65,13 +64,19 @@ func newMessages(r records, t *tx, timers *timers, tree *epochs.Tree, epochs *ep
 		sayings: newSayings(r, t, timers),
 	}
 	m.sayings.erased, m.sayings.hidden = forgets(m), func(it *dag.Item) {
-		m.gaps.remove(it.Hash)
-		letPass(m, it)
+		if it.Facts.Has(dag.IsTaken) {
+			m.gaps.remove(it.Hash)
+			letPass(m, it)
+		}
+		m.deferred.words[it] = true
 	}
 	m.owing.earlier = newEarlier(r, t, m.sayings)
 	m.owing.earlier.keep, m.owing.earlier.again = m.keepPlain, func(now time.Time, it *dag.Item) {
-		if m.judge(now, it) {
+		waited, owed := m.gaps.has(it.Hash), m.judge(now, it)
+		if owed {
 			m.delivered[int(it.List)] = min(m.delivered[int(it.List)], it.Seq-1) // it was passed over as moot
+		}
+		if owed || waited {
 			letPass(m, it)
 		}
 	}
@@ -159,6 +164,7 @@ func (m *messages) accept(now time.Time, it *dag.Item, r *wire.Record, opened []
 func (m *messages) keepPlain(it *dag.Item, opened []byte) {
 	m.tx.put(rowPlain+hexed(it.Hash[:]), opened)
 	it.Note(dag.IsPlain)
+	clear(m.sayings.unread)
 	it.Body = dag.Unsealed
 	m.gaps.remove(it.Hash)
 	delete(m.tried, it.Hash)

@@ -26,14 +26,15 @@ type sayings struct {
 	doomed    map[wire.MessageID]uint64 // when they are erased, by the time kept: milliseconds since 1970
 	expiring  map[wire.MessageID]uint64 // the same, of those that their authors let expire
 	erased    func(*dag.Item)           // has all else forget a message
-	hidden    func(*dag.Item)           // has nobody asked for it as long as it is hidden
+	hidden    func(*dag.Item)           // it is hidden, or is not any more: its words are judged again
+	unread    map[*dag.Item]bool        // as isMoot found: a word of before about it cannot be read here
 	judged    func()                    // a message was taken away, or came back
 }
 
 func newSayings(r records, t *tx, timers *timers) *sayings {
 	return &sayings{
 		records: r, tx: t, timers: timers,
-		targets: map[wire.MessageID]bool{}, contested: map[wire.MessageID]bool{}, doomed: map[wire.MessageID]uint64{}, expiring: map[wire.MessageID]uint64{},
+		unread: map[*dag.Item]bool{}, targets: map[wire.MessageID]bool{}, contested: map[wire.MessageID]bool{}, doomed: map[wire.MessageID]uint64{}, expiring: map[wire.MessageID]uint64{},
 	}
 }
 
@@ -375,9 +376,10 @@ func (s *sayings) deletion(it *dag.Item) (*dag.Item, error) {
 const mootDepth = 8
 
 // isMoot says of an edit, a deletion or a reaction that is not readable here that it is of no
-// use here either: what it is about was written before this device came in, and is not shown
-// here, or was changed by what is not. So it may be that others have erased it with that, by a
-// word that this device cannot read: waiting for it would hold up its author for ever.
+// use here either: what it is about is hidden here, and will be erased, or was written before
+// this device came in, and is not shown here, or was changed by what is not. So it may be that
+// others have erased it with that, by a word that this device cannot read, or sooner than this
+// device: waiting for it would hold up its author.
 func (s *sayings) isMoot(it *dag.Item) bool { return isMootAt(s, it, mootDepth) }
 
 func isMootAt(s *sayings, it *dag.Item, depth int) bool {
@@ -388,12 +390,17 @@ func isMootAt(s *sayings, it *dag.Item, depth int) bool {
 	switch {
 	case target == nil:
 		return false
+	case target.Facts.Has(dag.IsTaken) && !isErased(target):
+		return true
 	case !s.beforeJoinPoint(target):
 		return !target.Facts.Has(dag.IsDelivered) && isMootAt(s, target, depth-1)
 	case !target.Facts.Has(dag.IsDelivered):
 		return true
 	}
-	unread := false
+	unread, known := s.unread[target]
+	if known {
+		return unread
+	}
 	s.tx.fail(s.tx.scanKeys(aboutKey(target.Hash, saysRecord), func(key string) error {
 		id, err := lastHex(key)
 		if o := s.record(wire.MessageID(id)); err == nil && o != nil && !o.Facts.Has(dag.IsPlain) && !isErased(o) && s.beforeJoinPoint(o) {
@@ -401,6 +408,7 @@ func isMootAt(s *sayings, it *dag.Item, depth int) bool {
 		}
 		return err
 	}))
+	s.unread[target] = unread
 	return unread
 }
 
