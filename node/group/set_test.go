@@ -62,11 +62,7 @@ func (m *Machine) conclusions() string {
 func TestConclusionsDoNotDependOnOrder(t *testing.T) {
 	t.Parallel()
 	evidence, gone, revoked, roots := 0, 0, 0, 0
-	seeds := uint64(20)
-	if testing.Short() { // the race detector
-		seeds = 6
-	}
-	for seed := range seeds {
+	for seed := range uint64(20) {
 		w, a, b, c := three(t, 7000+seed)
 		d := w.device("dora")
 		w.join(d)

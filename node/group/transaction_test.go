@@ -33,10 +33,7 @@ func TestManyShownAtOnce(t *testing.T) {
 	w.found(a, wire.PolicyOpen)
 	w.join(b)
 	w.run(time.Minute)
-	n := 8000
-	if testing.Short() { // the race detector
-		n = 800
-	}
+	const n = 8000
 	w.gossip = false
 	for i := range n {
 		a.send(fmt.Sprint(i))
