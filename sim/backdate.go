@@ -161,7 +161,7 @@ func (w *core) operationOf(a Action, s *seat, n *cnode, at time.Time) (*wire.Op,
 		hlc = 1<<64 - 1
 	}
 	var whom *cnode
-	if words := backdated[a.Args[1]]; len(words) > 0 && w.sc.node(a.Args[2]) >= 0 {
+	if len(a.Args) > 2 && w.sc.node(a.Args[2]) >= 0 {
 		whom = w.nodeOf(a.Args[2])
 	}
 	switch a.Args[1] {

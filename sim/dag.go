@@ -270,6 +270,9 @@ func (d *dag) takenOut(user wire.UserID) (out []*dagEntry) {
 	return d.ends(user, d.twoVoices)
 }
 
+// nobody is the void of ends by which no operation is.
+func nobody(*dagEntry) bool { return false }
+
 // ends is takenOut, but for what void says of operations.
 func (d *dag) ends(user wire.UserID, void func(*dagEntry) bool) (out []*dagEntry) {
 	all := slices.DeleteFunc(d.ops(wire.OpRemove, wire.OpLeave), func(e *dagEntry) bool {
@@ -358,7 +361,6 @@ func (d *dag) owed(r *dagEntry, device wire.DeviceID) bool {
 	if d.before(r, device) {
 		return false
 	}
-	nobody := func(*dagEntry) bool { return false }
 	for _, out := range append(d.takenOut(d.user(r)), d.ends(d.user(r), nobody)...) {
 		if !d.inPast(r, out) {
 			back := slices.ContainsFunc(d.ops(wire.OpAdd), func(a *dagEntry) bool {
@@ -385,7 +387,6 @@ func (d *dag) owed(r *dagEntry, device wire.DeviceID) bool {
 // had says whether an entry shows that another member had a record without a loss beside it: one
 // who was a member as the record knows, and stayed one until it wrote the entry.
 func (d *dag) had(r, loss *dagEntry) bool {
-	nobody := func(*dagEntry) bool { return false }
 	return slices.ContainsFunc(d.entries, func(e *dagEntry) bool {
 		if d.user(e) == d.user(r) || !d.inPast(r, e) || d.inPast(loss, e) {
 			return false

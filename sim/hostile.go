@@ -123,20 +123,10 @@ func (p *puppet) craft(d *dag, kind wire.Kind, body any) ([]byte, *wire.Entry) {
 		V: wire.Version, Group: p.s.g.genesis.ID, Device: p.s.n.dev.ID, Incarnation: p.s.log().Incarnation, Seq: p.seq + 1, Prev: p.prev,
 		Kind: kind, HLC: max(uint64(crdt.HLCFromTime(p.s.n.clock())), p.hlc+1), Body: wire.Marshal(body),
 	}
-	covered := map[wire.EntryHash]bool{}
-	for _, x := range d.entries {
-		covered[x.entry.Prev] = true
-		for _, dep := range x.entry.Deps {
-			covered[dep] = true
-		}
-	}
 	for _, x := range d.entries {
 		e.HLC = max(e.HLC, x.entry.HLC+1)
-		if !covered[x.hash] && x.hash != p.prev && x.entry.Device != e.Device {
-			e.Deps = append(e.Deps, x.hash)
-		}
 	}
-	slices.SortFunc(e.Deps, func(a, b wire.EntryHash) int { return bytes.Compare(a[:], b[:]) })
+	e.Deps = slices.DeleteFunc(d.heads(), func(h wire.EntryHash) bool { return h == p.prev || d.by[h].entry.Device == e.Device })
 	signed := p.s.n.log.Sign(wire.DomainEntry, e.Group, e.Encode())
 	return signed.Encode(), e
 }
