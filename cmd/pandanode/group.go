@@ -67,13 +67,10 @@ Policies: open (any member lets in users who ask), request (an admin approves), 
 			if err != nil {
 				return err
 			}
-			all, err := c.Groups(ctx, api.Empty{})
-			if err != nil {
-				all = api.Groups{} // the group is there, whatever others are
-			}
 			return a.show(g, func() {
 				a.note("founded %q", clean(g.Name))
-				if slices.ContainsFunc(all.Groups, func(o api.Group) bool { return o.Name == g.Name && o.ID != g.ID }) {
+				all, err := c.Groups(ctx, api.Empty{})
+				if err == nil && slices.ContainsFunc(all.Groups, func(o api.Group) bool { return o.Name == g.Name && o.ID != g.ID }) {
 					a.note("you have another group of this name: from now on, commands want the ID of the one that you mean")
 				}
 				fmt.Fprintln(a.out, g.ID)

@@ -164,7 +164,7 @@ func Default(p Paths) Config {
 
 // Validate returns everything that cannot be right in one error, each problem with its key.
 func (c Config) Validate() error {
-	var errs bad
+	var errs wrongs
 	bad := func(key, format string, args ...any) { errs.add(key, fmt.Errorf(format, args...)) }
 	if !filepath.IsAbs(c.DataDir) {
 		bad("data_dir", "%q is not an absolute path", c.DataDir)

@@ -23,7 +23,7 @@ const largestFile = 4 << 30
 
 // Limits reads the sizes. The errors name their keys.
 func (f Files) Limits() (out FileLimits, err error) {
-	var errs bad
+	var errs wrongs
 	for _, size := range []struct {
 		key, text string
 		most      uint64

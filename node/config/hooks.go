@@ -63,7 +63,7 @@ var hookKeys = map[string]string{
 var hookName = regexp.MustCompile(fmt.Sprintf(`^[A-Za-z0-9._-]{1,%d}$`, hookNameMax))
 
 // validateHooks returns all that cannot be right about hooks, each problem with its key.
-func validateHooks(hooks []Hook) (errs bad) {
+func validateHooks(hooks []Hook) (errs wrongs) {
 	if len(hooks) > maxHooks {
 		errs.add("hook", fmt.Errorf("there are %d, and %d are the most", len(hooks), maxHooks))
 	}

@@ -28,7 +28,7 @@ const smallestBox = 1 << 20
 // Mailbox reads the limits. The errors name their keys.
 func (c Config) Mailbox() (MailboxLimits, error) {
 	var out MailboxLimits
-	var errs bad
+	var errs wrongs
 	bad := func(key, format string, args ...any) { errs.add(key, fmt.Errorf(format, args...)) }
 	bytes := func(key, text string, least uint64) int64 {
 		n, err := humanize.ParseBytes(text)

@@ -18,13 +18,13 @@ func (w *wrong) Error() string { return w.at + ": " + w.why.Error() }
 
 func (w *wrong) Unwrap() error { return w.why }
 
-// bad collects values that cannot be right.
-type bad []error
+// wrongs collects values that cannot be right.
+type wrongs []error
 
-func (b *bad) add(key string, why error) { *b = append(*b, &wrong{key: key, at: key, why: why}) }
+func (w *wrongs) add(key string, why error) { *w = append(*w, &wrong{key: key, at: key, why: why}) }
 
-func (b *bad) inHook(n int, who string, why error) {
-	*b = append(*b, &wrong{key: who, hook: n, at: who, why: why})
+func (w *wrongs) inHook(n int, who string, why error) {
+	*w = append(*w, &wrong{key: who, hook: n, at: who, why: why})
 }
 
 // locate has each wrong value of an error of [Config.Validate] say where it is from: a line of
@@ -51,18 +51,17 @@ func locate(err error, p Paths, environ []string, flags map[string]string) {
 
 // hookLine says at which line of the file the [[hook]] of a number begins; empty: it was not
 // found.
-func (p Paths) hookLine(n int) string {
+func (p Paths) hookLine(n int) (at string) {
 	text, err := os.ReadFile(p.File)
 	if n == 0 || err != nil {
 		return ""
 	}
-	lines := linesOf(string(text))
-	for i, line := range lines {
-		if strings.HasPrefix(strings.TrimSpace(line), "[[hook]]") {
+	assignments(linesOf(string(text)), func(line int, name string) {
+		if list, is := strings.CutPrefix(name, "["); is && strings.TrimSpace(list) == "hook" {
 			if n--; n == 0 {
-				return p.File + ":" + strconv.Itoa(i+1)
+				at = p.File + ":" + strconv.Itoa(line+1)
 			}
 		}
-	}
-	return ""
+	}, func(string, place) bool { return true })
+	return at
 }

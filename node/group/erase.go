@@ -13,7 +13,7 @@ import (
 )
 
 // To erase a message is to drop its text, its salt and its seals in one transaction, with
-// those of its edits and reactions. The log keeps the RECORD, with a hash that nobody can
+// those of its edits and reactions; of more than a transaction holds, these go first. The log keeps the RECORD, with a hash that nobody can
 // guess from, since the salt had 256 bits. A row stays that says who took it away.
 //
 // A deletion by the author's own user erases as soon as it can be read, whether or not the
