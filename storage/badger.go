@@ -31,7 +31,11 @@ func openBadger(path string, o Options, reading, badgerSyncs bool) (db *badger.D
 	opt := badger.DefaultOptions(path)
 	opt.SyncWrites = badgerSyncs
 	opt.DetectConflicts = false // there is one writer
-	opt.MemTableSize = max(o.memTable(), memTable(path))
+	logs, err := filesOf(path, ".mem")
+	if err != nil {
+		return nil, err
+	}
+	opt.MemTableSize = max(o.memTable(), largestTable(logs))
 	opt.NumMemtables = 2
 	opt.NumCompactors = 2
 	if o.Still {
@@ -96,10 +100,9 @@ func checkSpace(dir string, reserve uint64) error {
 	return nil
 }
 
-// memTable is the size of the largest memory table whose log a crash has left. Badger makes a log file twice as large as the table,
-// and ends the process if a log does not fit into a table when it replays it.
-func memTable(path string) (size int64) {
-	logs, _ := filepath.Glob(filepath.Join(path, "*.mem"))
+// largestTable is the size of the largest memory table of those whose logs a crash has left. Badger makes a log file twice as
+// large as the table, and ends the process if a log does not fit into a table when it replays it.
+func largestTable(logs []string) (size int64) {
 	for _, l := range logs {
 		if info, err := os.Stat(l); err == nil {
 			size = max(size, min(info.Size()/2, maxMaxBatch*100/15))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"os"
-	"path/filepath"
 	"strconv"
 
 	"github.com/dgraph-io/badger/v4/y"
@@ -81,9 +80,9 @@ func logEnd(b []byte) int {
 // cutLogs cuts the logs of all memory tables. mend restores the lengths of the files, with
 // holes, because the lengths tell how large the tables were.
 func cutLogs(path string) (mend func() error, err error) {
-	logs, err := filepath.Glob(filepath.Join(path, "*.mem"))
+	logs, err := filesOf(path, ".mem")
 	if err != nil {
-		return nil, fmt.Errorf("storage: %w", err)
+		return nil, err
 	}
 	sizes := make(map[string]int64)
 	mend = func() (err error) {

@@ -723,3 +723,28 @@ func BenchmarkApply(b *testing.B) {
 		b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "records/s")
 	})
 }
+
+// TestPathWithBrackets: the files of a store are found whatever characters its path has.
+func TestPathWithBrackets(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "my [old] store*")
+	o := testOptions()
+	o.MaxBatch = 1 << 20
+	s := must(Create(dir, o))(t)
+	check(t, s.Apply(Batch{Writes: []Write{put("k", "v")}}))
+	killed := filepath.Join(t.TempDir(), "[killed")
+	copyDir(t, dir, killed)
+	check(t, s.Close())
+	logs := must(filesOf(filepath.Join(killed, "db"), ".mem"))(t)
+	if len(logs) != 1 || largestTable(logs) < 1<<20 {
+		t.Fatalf("the log that a crash has left: %q", logs)
+	}
+	full := testOptions()
+	full.keep = 1 << 62
+	for _, o := range []Options{full, testOptions()} { // for reading only, and with smaller tables
+		s = must(Open(killed, o))(t)
+		if v := must(s.Get([]byte("k")))(t); string(v) != "v" {
+			t.Errorf("%q", v)
+		}
+		check(t, s.Close())
+	}
+}

@@ -39,6 +39,7 @@ type Store struct {
 	writeMu sync.Mutex // held by the writer, one at a time
 	head    head
 	failed  error
+	tabled  string // the log of which was seen that the tables of all before it are made
 	// reopenBy is not nil while the database is open for reading only: once there is room
 	// it is opened for writing by these options.
 	reopenBy   *Options

@@ -30,9 +30,9 @@ func (o Options) maxStored() int64 { return min(1<<20, o.maxBatch()*9/10) }
 // usesValueLog says whether anything is in the value log of the database at path. Badger
 // allocates its files in advance: a header, and zeros.
 func usesValueLog(path string) (bool, error) {
-	names, err := filepath.Glob(filepath.Join(path, "*.vlog"))
+	names, err := filesOf(path, ".vlog")
 	if err != nil {
-		return false, fmt.Errorf("storage: %w", err)
+		return false, err
 	}
 	for _, name := range names {
 		f, err := os.Open(name)
@@ -60,20 +60,13 @@ func ended(err error) error {
 
 // syncLogs syncs the logs of the memory tables of the database at path.
 func syncLogs(path string) error {
-	d, err := os.Open(path)
+	names, err := filesOf(path, ".mem")
 	if err != nil {
-		return fmt.Errorf("storage: %w", err)
-	}
-	names, err := d.Readdirnames(-1)
-	if err = errors.Join(err, d.Close()); err != nil {
-		return fmt.Errorf("storage: %w", err)
+		return err
 	}
 	synced := 0
 	for _, name := range names {
-		if filepath.Ext(name) != ".mem" {
-			continue
-		}
-		f, err := os.Open(filepath.Join(path, name))
+		f, err := os.Open(name)
 		if errors.Is(err, os.ErrNotExist) {
 			synced++ // it is a table by now
 			continue
@@ -90,4 +83,26 @@ func syncLogs(path string) error {
 		return errors.New("storage: the database has no log")
 	}
 	return nil
+}
+
+// filesOf lists the paths of the files of the database at path that have an extension, in no
+// order. There are none if there is no database.
+func filesOf(path, ext string) (files []string, err error) {
+	d, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("storage: %w", err)
+	}
+	names, err := d.Readdirnames(-1)
+	if err = errors.Join(err, d.Close()); err != nil {
+		return nil, fmt.Errorf("storage: %w", err)
+	}
+	for _, name := range names {
+		if filepath.Ext(name) == ext {
+			files = append(files, filepath.Join(path, name))
+		}
+	}
+	return files, nil
 }

@@ -105,6 +105,7 @@ func (s *Store) commit(group []*request) {
 	}
 	if err == nil {
 		err = s.transact(group)
+		s.finishTables()
 	}
 	if len(group) > 1 && (errors.Is(err, ErrTooLarge) || errors.Is(err, errSplit)) {
 		s.commit(group[:len(group)/2])
