@@ -66,6 +66,7 @@ func APIError(err error) error {
 		{verdict.ErrNotPermitted, api.CodeNotPermitted, "pandanode group members GROUP"},
 		{verdict.ErrNotMember, api.CodeNotPermitted, ""},
 		{verdict.ErrOut, api.CodeConflict, "pandanode group show GROUP"},
+		{verdict.ErrDiscounted, api.CodeNotPermitted, "pandanode init --home DIR makes a new device; an admin can remove this one's user and invite that"},
 		{verdict.ErrState, api.CodeConflict, "pandanode group show GROUP"},
 		{ErrExists, api.CodeConflict, ""},
 		{verdict.ErrFull, api.CodeLimited, ""},

@@ -22,11 +22,11 @@ func (m *Machine) compareTree(now time.Time, e engine.Epoch) difference {
 	return d
 }
 
-// position gives the epoch to act under: this device is in the roster and at the
-// epoch that the fork choice picks, and no fork is waiting to be judged.
+// position gives the epoch to act under: this device is in the roster, what it writes counts,
+// and it holds that epoch.
 func (m *Machine) position() (*epochs.Node, engine.Epoch) {
 	n := m.tree.Nodes[m.own.Position]
-	if n == nil || !m.rosters.now.Has(m.own.log.Device) {
+	if n == nil || !m.rosters.now.Has(m.own.log.Device) || m.logs.Floods[m.own.log.Device] != nil {
 		return nil, nil
 	}
 	e, err := m.epochs.whole(n.ID)

@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"errors"
 	"maps"
 	"slices"
 	"testing"
@@ -261,6 +262,57 @@ func TestStoreGoesBack(t *testing.T) {
 	}
 	w.run(time.Minute)
 	w.agree(a, b)
+}
+
+// A store goes back behind its owner's back, and the device goes on from there each time, until
+// its logs show that it floods. From then on it accepts nothing, and says so: nobody would
+// count it. It renews no keys either, over and over again.
+func TestStoreGoesBackTooOften(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 178)
+	a, b := w.device("anna"), w.device("ben")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.run(time.Minute)
+	for i := range dag.MaxForked + 1 {
+		if _, err := b.step(Send{wire.Content{Data: []byte("before the last of them")}}); err != nil {
+			t.Fatalf("%d times: %v", i, err)
+		}
+		w.run(time.Minute)
+		old := maps.Clone(b.rows)
+		b.send("lost here")
+		w.run(time.Second)
+		b.rows = old
+		w.cut = func(x, y *device) bool { return true }
+		b.open()
+		b.send("written instead")
+		w.cut = nil
+		w.sync(a, b)
+		w.run(2 * time.Minute)
+	}
+	if a.m.logs.Floods[b.dev.ID] == nil || b.m.logs.Floods[b.dev.ID] == nil {
+		t.Fatal("ben's device does not flood")
+	}
+	held := b.m.logs.Count
+	for _, in := range []Input{Send{wire.Content{Data: []byte("for nobody")}}, SendAll{Contents: []wire.Content{{}}}, RevokeDevice{Device: b.dev.ID}, Leave{}} {
+		if _, err := b.step(in); !errors.Is(err, verdict.ErrDiscounted) {
+			t.Errorf("%T: %v", in, err)
+		}
+	}
+	b.renewKeys()
+	w.run(time.Hour)
+	if n := b.m.logs.Count - held; n > 100 {
+		t.Errorf("%d entries in an hour", n)
+	}
+	a.send("without ben")
+	w.run(time.Minute)
+	if got := b.texts(); got[len(got)-1] != "without ben" {
+		t.Errorf("ben reads %v", got)
+	}
+	// An admin takes the user out, as any other.
+	a.must(RemoveUser{User: b.dev.User})
+	w.run(time.Minute)
+	w.agree(a)
 }
 
 // A home is copied, the copy writes to one member and is gone before anybody tells it that it

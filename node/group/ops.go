@@ -23,10 +23,11 @@ type member struct {
 	roster  *roster.Roster
 	now     time.Time
 	at      crdt.HLC // of what it writes now
+	floods  bool     // its device does, and what it writes counts no more
 }
 
 func (m *Machine) member(now time.Time) member {
-	return member{m.own.group, m.cfg.Genesis, m.cfg.Device, m.cfg.Engine, m.rosters.now, now, m.next(now)}
+	return member{m.own.group, m.cfg.Genesis, m.cfg.Device, m.cfg.Engine, m.rosters.now, now, m.next(now), m.logs.Floods[m.own.log.Device] != nil}
 }
 
 // self gives its user in the roster.
@@ -34,6 +35,9 @@ func (a member) self(doing string) (*roster.User, error) {
 	u := a.roster.User(a.device.User)
 	if u == nil || !a.roster.Has(a.device.ID) {
 		return nil, fmt.Errorf("%s: %w", doing, verdict.ErrOut)
+	}
+	if a.floods {
+		return nil, fmt.Errorf("%s: %w", doing, verdict.ErrDiscounted)
 	}
 	return u, nil
 }

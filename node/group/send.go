@@ -54,10 +54,10 @@ func (m *Machine) send(now time.Time, c wire.Content) (wire.EntryHash, error) {
 	if len(c.Data) > wire.MaxBody || len(c.MediaType) > wire.MaxMediaType {
 		return wire.EntryHash{}, fmt.Errorf("message: %w: %d bytes, at most %d", wire.ErrTooLarge, len(c.Data), wire.MaxBody)
 	}
-	u := m.rosters.now.User(m.cfg.Device.User)
+	u, err := m.member(now).self("sending")
 	switch {
-	case u == nil || !m.rosters.now.Has(m.own.log.Device):
-		return wire.EntryHash{}, fmt.Errorf("sending: %w", verdict.ErrOut)
+	case err != nil:
+		return wire.EntryHash{}, err
 	case m.own.Leaving:
 		return wire.EntryHash{}, fmt.Errorf("sending: %w: this user is leaving", verdict.ErrOut)
 	case u.Role == wire.RoleReadOnly:

@@ -16,6 +16,8 @@ var (
 	ErrNotPermitted = errors.New("not permitted")
 	// ErrOut: this device is not in the group, or not any more.
 	ErrOut = errors.New("this device is not in the group")
+	// ErrDiscounted: this device floods, as its entries show, and nobody counts what it writes.
+	ErrDiscounted = errors.New("members count nothing that this device writes any more: it went on from old copies of its store too often, or somebody else has its keys")
 	// ErrRemoved: sealed for members of an epoch from which this device was removed.
 	ErrRemoved = errors.New("this device was removed before that message was sealed")
 	// ErrNoEpoch: sealed under an epoch whose keys are not here, not yet or not any more.
