@@ -9,8 +9,8 @@ import (
 // Below the reserve no transaction is begun. But Badger makes a table of a full memory table
 // in the background, and merges tables then: if others take the rest of the disk meanwhile, the
 // kernel ends the process. So where little more than the reserve is left, the transaction that filled
-// a memory table returns when all that is done. Whoever fills the disk between two
-// transactions then meets a store that writes nothing.
+// a memory table returns when all that is done. If the disk fills between two transactions, the
+// store writes nothing then.
 
 // maxFinishing bounds that wait: somebody who reads for long keeps the log of a table that is done.
 const maxFinishing = 3 * time.Second
@@ -21,7 +21,9 @@ func (s *Store) finishTables() {
 	if free, known := freeSpace(s.dir); !known || free/2 >= s.keep {
 		return
 	}
-	for began := time.Now(); ; time.Sleep(2 * time.Millisecond) {
+	again := time.NewTicker(2 * time.Millisecond)
+	defer again.Stop()
+	for began := time.Now(); ; <-again.C {
 		logs, err := filesOf(filepath.Join(s.dir, "db"), ".mem")
 		if err != nil || len(logs) == 0 {
 			return // the next transaction says so
