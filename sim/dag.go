@@ -384,6 +384,14 @@ func (d *dag) owed(r *dagEntry, device wire.DeviceID) bool {
 	return true
 }
 
+// demotedBeside says whether the past of an entry has a change of the role of the author of an
+// operation, beside the operation.
+func (d *dag) demotedBeside(op, e *dagEntry) bool {
+	return slices.ContainsFunc(d.ops(wire.OpRole), func(r *dagEntry) bool {
+		return *r.op.User == d.user(op) && d.inPast(r, e) && !d.inPast(r, op) && !d.inPast(op, r)
+	})
+}
+
 // had says whether an entry shows that another member had a record without a loss beside it: one
 // who was a member as the record knows, and stayed one until it wrote the entry.
 func (d *dag) had(r, loss *dagEntry) bool {

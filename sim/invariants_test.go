@@ -396,6 +396,39 @@ func TestInvariantsCanFail(t *testing.T) {
 	}
 }
 
+// TestAddedBesideADemotion: who was let in beside the demotion of the admin who did that is taken
+// out of the tree, and let in again. No invariant calls the removal unjustified.
+func TestAddedBesideADemotion(t *testing.T) {
+	t.Parallel()
+	sc, err := ParseBytes("demoted", []byte(`# Two sides, and an admin who is demoted on the other one
+nodes anna ben carl dora
+group tea founder=anna policy=open
+run 2h
+0s join ben carl
+2m role anna ben admin
+10m partition anna carl | ben dora
+11m role anna ben read-only
+12m join dora via=ben
+20m heal
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(t.Context(), sc, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.OK() {
+		t.Error(r.Violations)
+	}
+	removed := slices.ContainsFunc(r.obs[0].Dag.entries, func(e *dagEntry) bool {
+		return e.info != nil && e.commit != nil && len(e.info.Removes) > 0 && len(e.commit.Rejoins) == 0
+	})
+	if !removed {
+		t.Error("nobody was taken out of the tree")
+	}
+}
+
 // TestMutedBeside: what was written beside a change of role that made its author read-only is
 // owed, and shown, if another member had the message before, also one that only reads, and only then.
 func TestMutedBeside(t *testing.T) {

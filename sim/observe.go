@@ -449,8 +449,8 @@ func (w *core) unjustified(g *cgroup, o *observation) []string {
 					return *op.op.Device == d
 				case op.op.Type == wire.OpLeave:
 					return o.Dag.user(op) == user
-				default: // the removal of its adder voided its addition
-					return op.target == d && len(o.Dag.takenOut(o.Dag.user(op))) > 0
+				default: // the removal or demotion of its adder voided its addition
+					return op.target == d && (len(o.Dag.takenOut(o.Dag.user(op))) > 0 || o.Dag.demotedBeside(op, e))
 				}
 			})
 			if !ok {
