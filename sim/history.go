@@ -149,6 +149,18 @@ func (h *history) wrote(s *seat, writes []group.Write) {
 	}
 }
 
+// gone counts the own entries of a group's honest devices that are not in the set.
+func (h *history) gone(group wire.GroupID, set *dag) (n int) {
+	for k, entries := range h.own {
+		for _, e := range entries {
+			if k.group == group && set.by[e.hash] == nil {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // couldKnow says whether a device that its disk was rolled back under, silently, could have
 // been told that it signed an entry before: somebody whom it reaches has it. Alone it cannot
 // know that what it writes is a second entry of one number.

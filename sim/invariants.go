@@ -247,6 +247,7 @@ func endsEmpty(o *observation) (bad []string) {
 		if o.Hostile {
 			s.Parked, s.Gaps = 0, 0 // a hostile member may withhold seals and the past of its entries
 		}
+		s.Parked -= min(s.Parked, o.Gone) // what they build on died with its author's disk
 		if s.Gaps > 0 {
 			s.Gaps -= min(s.Gaps, o.goneFor(d))
 		}

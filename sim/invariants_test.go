@@ -123,6 +123,7 @@ var breakages = map[string][]breakage{
 		{"a gap", func(_ *core, o *observation) { o.Devices[1].Status.Gaps = 1 }, "ben ends with 1 gaps"},
 		{"an outbox", func(_ *core, o *observation) { o.Devices[1].Status.Outbox = 2 }, "2 in the outbox"},
 		{"parked", func(_ *core, o *observation) { o.Devices[1].Status.Parked = 3 }, "3 parked"},
+		{"parked beside what is gone", func(_ *core, o *observation) { o.Gone, o.Devices[1].Status.Parked = 2, 3 }, "1 parked"},
 		{"an outbox beside a hostile member", func(_ *core, o *observation) { o.Hostile, o.Devices[1].Status.Outbox = true, 2 }, "2 in the outbox"},
 	},
 	"gate": {{"a seal under a tree with somebody who is out", func(w *core, o *observation) {

@@ -26,6 +26,7 @@ type observation struct {
 	Seals   []*sealView // of those, the ones under a tree with outsiders
 	Traffic []*exchange
 	Twice   []string
+	Gone    int // entries that honest devices wrote, and that no disk holds any more
 	Hostile bool // a device is
 	Head    *dagEpoch
 
@@ -146,6 +147,7 @@ func (w *core) observe(g *cgroup, rest time.Time) *observation {
 		}
 	}
 	o.Dag = readDag(g.genesis, g.engine(), raws)
+	o.Gone = w.hist.gone(g.genesis.ID, o.Dag)
 	o.Dag.void, o.Beyond = w.hist.void, g.beyond
 	o.Dag.pairs = g.evidence()
 	o.Dag.closed = g.decl.Policy != wire.PolicyOpen && !o.Dag.setsPolicy()
