@@ -26,7 +26,7 @@ type observation struct {
 	Seals   []*sealView // of those, the ones under a tree with outsiders
 	Traffic []*exchange
 	Twice   []string
-	Gone    int // entries that honest devices wrote, and that no disk holds any more
+	Gone    int  // entries that honest devices wrote, and that no disk holds any more
 	Hostile bool // a device is
 	Head    *dagEpoch
 
