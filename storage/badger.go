@@ -59,6 +59,11 @@ func openBadger(path string, o Options, reading, badgerSyncs bool) (db *badger.D
 	if err := checkTables(path, opt); err != nil {
 		return nil, err
 	}
+	if !reading && exists(path, ".") { // of a folder that takes no files Badger says that it is corrupt
+		if err := writable(path); err != nil {
+			return nil, err
+		}
+	}
 	if reading {
 		mend, cut := cutLogs(path)
 		if cut != nil {

@@ -12,7 +12,7 @@ var (
 	ErrExists          = errors.New("exists already")
 	ErrLocked          = errors.New("storage: locked: the passphrase or key file it needs was not given")
 	ErrWrongPassphrase = errors.New("storage: wrong passphrase or key file")
-	ErrInUse           = errors.New("storage: in use by another process")
+	ErrInUse           = errors.New("storage: in use")
 	ErrCorrupt         = errors.New("storage: corrupt")
 	ErrForeign         = errors.New("storage: keys and database belong to different stores")
 	ErrSchemaNewer     = errors.New("storage: written by a newer version of the program")

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/pandanode/pandanode/internal/filelock"
@@ -17,7 +18,11 @@ func lockDir(dir string) (*os.File, error) {
 	path := filepath.Join(dir, "lock")
 	f, err := filelock.Lock(path)
 	if errors.Is(err, filelock.ErrHeld) {
-		return nil, fmt.Errorf("%w (process %s)", ErrInUse, holder(path))
+		by := holder(path)
+		if by == strconv.Itoa(os.Getpid()) {
+			by += ", which is this one"
+		}
+		return nil, fmt.Errorf("%w by process %s", ErrInUse, by)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("storage: %w", err)

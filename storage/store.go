@@ -66,7 +66,7 @@ const creating = "creating"
 // Errors: ErrExists, ErrInUse, ErrLocked. A Create that was interrupted can be repeated.
 func Create(dir string, o Options) (*Store, error) { return create(dir, o, nil) }
 
-func create(dir string, o Options, at func(string)) (*Store, error) {
+func create(dir string, o Options, at func(string)) (_ *Store, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("storage: %w", err)
 	}
@@ -76,9 +76,16 @@ func create(dir string, o Options, at func(string)) (*Store, error) {
 	}
 	s := &Store{dir: dir, max: o.maxBatch(), most: o.most(), keep: o.reserve(), file: file, at: at}
 	tighten(dir, o)
+	opened := false
+	defer func() {
+		if !opened { // also if a callback of the options panics
+			err = errors.Join(err, s.release())
+		}
+	}()
 	if err := s.create(o); err != nil {
-		return nil, errors.Join(err, s.release())
+		return nil, err
 	}
+	opened = true
 	return s, nil
 }
 
@@ -144,7 +151,7 @@ func (s *Store) create(o Options) (err error) {
 // the head and the checksums of the files, not every record: see [Store.Verify].
 func Open(dir string, o Options) (*Store, error) { return open(dir, o, nil) }
 
-func open(dir string, o Options, at func(string)) (*Store, error) {
+func open(dir string, o Options, at func(string)) (_ *Store, err error) {
 	if !exists(dir, keysName) && !exists(dir, "db") {
 		return nil, fmt.Errorf("%w: %s", ErrNotInitialised, dir)
 	}
@@ -154,9 +161,16 @@ func open(dir string, o Options, at func(string)) (*Store, error) {
 	}
 	s := &Store{dir: dir, max: o.maxBatch(), most: o.most(), keep: o.reserve(), file: file, at: at}
 	tighten(dir, o)
+	opened := false
+	defer func() {
+		if !opened { // also if a callback of the options panics
+			err = errors.Join(err, s.release())
+		}
+	}()
 	if err := s.open(o); err != nil {
-		return nil, errors.Join(err, s.release())
+		return nil, err
 	}
+	opened = true
 	return s, nil
 }
 
@@ -294,7 +308,9 @@ func (s *Store) forgetEmptyVaults() error {
 }
 
 // Close waits for calls that are under way, writes the anchor, wipes the secrets and closes
-// the database. The second call returns ErrClosed.
+// the database. On a full disk, and where the folder takes no files, it leaves the database as a
+// process that ends does: all that was applied is there at the next Open. The second call returns
+// ErrClosed.
 func (s *Store) Close() error {
 	s.lifeMu.Lock()
 	was := s.closed
@@ -305,7 +321,7 @@ func (s *Store) Close() error {
 	}
 	s.active.Wait()
 	var err error
-	if s.failed == nil && s.reopenBy == nil && s.head != s.ring.anchor {
+	if can, _ := s.closes(); can && s.failed == nil && s.reopenBy == nil && s.head != s.ring.anchor {
 		err = s.replaceKeys(nil, nil)
 	}
 	return errors.Join(err, s.release())
@@ -313,11 +329,11 @@ func (s *Store) Close() error {
 
 // release frees all that was acquired.
 func (s *Store) release() (err error) {
-	for _, db := range []*badger.DB{s.readOnlyDB, s.db.Load()} {
-		if db != nil {
-			err = errors.Join(err, closeBadger(db))
-		}
+	if s.readOnlyDB != nil {
+		err = closeBadger(s.readOnlyDB)
 	}
+	resting, closed := s.closeDatabase()
+	err = errors.Join(err, closed)
 	if s.tip != nil {
 		err = errors.Join(err, s.tip.Close())
 	}
@@ -330,15 +346,11 @@ func (s *Store) release() (err error) {
 	if s.sums != nil {
 		s.sums.wipe()
 	}
-	return errors.Join(err, filelock.Unlock(s.file))
-}
-
-func closeBadger(db *badger.DB) (err error) {
-	defer recovered(&err, "closing")
-	if err := db.Close(); err != nil {
-		return fmt.Errorf("storage: closing the database: %w", err)
+	if !resting {
+		keepLock(s.file)
+		return err
 	}
-	return nil
+	return errors.Join(err, filelock.Unlock(s.file))
 }
 
 // enter registers a call; the caller defers s.active.Done.

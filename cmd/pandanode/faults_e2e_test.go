@@ -213,7 +213,7 @@ func fill(t *testing.T, dir string, leave uint64) string {
 // TestDiskFull fills the disk of a running node, slowly with its own messages and at once
 // by others. A message that does not fit is refused, with a code of its own. The node
 // lives, shows every message that it acknowledged, goes on when there is room, and loses
-// nothing if it is killed in between.
+// nothing if it is killed or stopped in between.
 func TestDiskFull(t *testing.T) {
 	dir, _ := mounted(t, "600m")
 	l := newLone(t, filepath.Join(dir, "home"), filepath.Join(shortDir(t), "key"))
@@ -292,6 +292,26 @@ func TestDiskFull(t *testing.T) {
 	}
 	if err := l.say("the end"); err != nil {
 		t.Error(err)
+	}
+	if err := l.shows(); err != nil {
+		t.Error(err)
+	}
+
+	// A stop in order while it is full, and much is in memory.
+	for i := range 20 {
+		if err := l.say(fmt.Sprintf("late %d %s", i, big)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill(t, dir, 0)
+	if err := l.stop(20 * time.Second); err != nil {
+		t.Errorf("stopping on a full disk: %v", err)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.up(); err != nil {
+		t.Fatal(err)
 	}
 	if err := l.shows(); err != nil {
 		t.Error(err)
