@@ -37,7 +37,7 @@ func (s *Store) closes() (bool, error) {
 	if s.db.Load() == nil || s.reopenBy != nil {
 		return true, nil // nothing is written
 	}
-	if checkSpace(s.dir, s.keep) != nil {
+	if free, known := freeSpace(s.dir); known && free < s.keep {
 		return false, nil
 	}
 	err := writable(filepath.Join(s.dir, "db"))
