@@ -34,14 +34,15 @@ func APIError(err error) error {
 		code api.Code
 		hint string
 	}{
+		// A file that may not be read or written is neither damaged nor gone.
+		{storage.ErrLocked, api.CodeLocked, "give the passphrase or the key file"},
+		{syscall.EROFS, api.CodeNotPermitted, "make the home writable"},
+		{fs.ErrPermission, api.CodeNotPermitted, "make the home writable for this user"},
 		{storage.ErrCorrupt, api.CodeCorrupt, "restore the home from a backup"},
 		{verdict.ErrCorrupt, api.CodeCorrupt, "restore the home from a backup"},
 		{storage.ErrSchemaNewer, api.CodeNewer, "install the newer version again"},
-		{storage.ErrLocked, api.CodeLocked, "give the passphrase or the key file"},
 		{storage.ErrWrongPassphrase, api.CodeLocked, "give the passphrase or key file of this home"},
 		{storage.ErrNoSpace, api.CodeLimited, "free some space on the disk of this home"},
-		{syscall.EROFS, api.CodeNotPermitted, "make the home writable"},
-		{fs.ErrPermission, api.CodeNotPermitted, "make the home writable for this user"},
 		{ErrListen, api.CodeConflict, "end the program that has the port, or name another one in listen of the configuration"},
 		{storage.ErrInUse, api.CodeConflict, "wait until that process has ended, or end it"},
 		{storage.ErrNotInitialised, api.CodeNotFound, "pandanode init"},
