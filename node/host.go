@@ -12,6 +12,7 @@ import (
 	relayv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+	"go.uber.org/fx"
 
 	"github.com/pandanode/pandanode/node/admission"
 )
@@ -45,7 +46,7 @@ func newHost(cfg Config, listen []multiaddr.Multiaddr, me *self) (host.Host, err
 	if cfg.NewHost != nil {
 		h, err := cfg.NewHost(opts...)
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, rm.Close(), cm.Close())
 		}
 		if !me.peerID().MatchesPrivateKey(h.Peerstore().PrivKey(h.ID())) {
 			return nil, errors.Join(fmt.Errorf("%w: the host is another peer than the store says", ErrInvalid), h.Close())
@@ -62,6 +63,7 @@ func newHost(cfg Config, listen []multiaddr.Multiaddr, me *self) (host.Host, err
 	if err != nil {
 		return nil, errors.Join(err, rm.Close(), cm.Close())
 	}
+	var made host.Host // libp2p leaves it open if it cannot start it
 	h, err := libp2p.New(append(opts,
 		libp2p.Identity(me.peer),
 		libp2p.ListenAddrs(listen...),
@@ -70,9 +72,14 @@ func newHost(cfg Config, listen []multiaddr.Multiaddr, me *self) (host.Host, err
 		libp2p.EnableNATService(), // tells others whether they can be called
 		libp2p.AutoNATServiceRateLimit(admission.MaxInbound(cfg.Connections), reachChecks, time.Minute),
 		libp2p.DisableMetrics(),
+		libp2p.WithFxOption(fx.NopLogger, fx.Populate(&made)), // what it would write to stderr is in the error
 	)...)
 	if err != nil {
-		return nil, fmt.Errorf("starting libp2p: %w", err)
+		err = fmt.Errorf("starting libp2p: %w", err)
+		if made != nil {
+			err = errors.Join(err, made.Close())
+		}
+		return nil, errors.Join(err, rm.Close(), cm.Close())
 	}
 	return h, nil
 }
