@@ -34,6 +34,8 @@ var (
 	errBackup = errors.New("not a whole backup")
 	// errIdentity says that a backup does not open with what was given.
 	errIdentity = errors.New("the backup does not open with what was given")
+	// ErrRunning says that Run was called already.
+	ErrRunning = errors.New("the node runs already")
 	// errDenied says that the group does not let this device in.
 	errDenied = errors.New("the group denied the request")
 )

@@ -162,6 +162,8 @@ type Node struct {
 	page      *web.Page
 	mailing   chan struct{} // holds one for each mailbox that this node talks to
 
+	running atomic.Bool // since Run
+
 	close  func() error // once
 	failed chan error   // holds one: why the node cannot go on
 
@@ -402,10 +404,23 @@ func (n *Node) shut() error {
 // Run serves the local API, if there is to be one, until ctx ends, somebody asks
 // the node to stop, or it cannot go on; then it closes the node. The error says why
 // it could not go on.
+//
+// A Run that cannot begin leaves the node open, and says so before it calls Serving: another
+// one runs (ErrRunning), or the socket or the address of the metrics cannot be had. After
+// Close it gives ErrClosed.
 func (n *Node) Run(ctx context.Context) error {
+	if !n.running.CompareAndSwap(false, true) {
+		return ErrRunning
+	}
+	select {
+	case <-n.life.done:
+		return ErrClosed
+	default:
+	}
 	ended, stopped, end, err := serve(n)
 	if err != nil {
-		return errors.Join(err, n.Close())
+		n.running.Store(false)
+		return err
 	}
 	n.cfg.Serving(true)
 	select {

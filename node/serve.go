@@ -22,8 +22,8 @@ const closeTimeout = 3 * time.Second
 // stopped closes when somebody asks the node to stop.
 func serve(n *Node) (ended <-chan error, stopped <-chan struct{}, end func(), err error) {
 	failed, stop := make(chan error, 2), make(chan struct{})
-	ends := []func(){n.page.Close}
-	end = func() {
+	var ends []func()
+	endAll := func() {
 		for _, e := range ends {
 			e()
 		}
@@ -37,20 +37,20 @@ func serve(n *Node) (ended <-chan error, stopped <-chan struct{}, end func(), er
 		n.metrics.address.Store(&address)
 		s := api.NewServer(byItsName(l.Addr(), n.cfg.MetricsNames, observation(n)))
 		s.ReadTimeout, s.WriteTimeout, s.IdleTimeout = metricsTimeout, metricsTimeout, metricsIdle
-		ends = append(ends, serveHTTP(l, s, "metrics", failed))
+		ends = append(ends, serveHTTP(l, s, "metrics", failed), func() { n.metrics.address.Store(nil) })
 		n.log.Info("metrics are served", "subsystem", "metrics", "address", address)
 	}
 	if n.cfg.Socket != "" {
 		l, err := api.Listen(n.cfg.Socket)
 		if err != nil {
-			end()
+			endAll() // and the page stays: the node goes on
 			return nil, nil, nil, err
 		}
 		once := sync.OnceFunc(func() { close(stop) })
 		ends = append(ends, serveHTTP(l, api.NewServer(localHandler(n, once)), "the local API", failed))
 		n.log.Debug("the local API listens", "subsystem", "api", "socket", n.cfg.Socket)
 	}
-	return failed, stop, end, nil
+	return failed, stop, func() { n.page.Close(); endAll() }, nil
 }
 
 // Strangers may reach the metrics, so that no connection there lasts without a reason.

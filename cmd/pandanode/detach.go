@@ -279,6 +279,9 @@ func (a *app) runNode(ctx context.Context, c config.Config, behind *front) error
 	defer unwatch()
 	go sup.watch(watch, func(ctx context.Context) bool { return answers(ctx, cfg.Socket) })
 	err = n.Run(ctx)
+	if wrong := n.Close(); err == nil { // a Run that could not begin leaves the node open
+		err = wrong
+	}
 	select {
 	case wrong := <-serves:
 		err = errors.Join(err, wrong)

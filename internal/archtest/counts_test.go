@@ -76,6 +76,7 @@ var kept = map[string]map[string]string{
 		"ErrInvalid":      "the same, of Open, CreateGroup and Send",
 		"ErrListen":       "the same, of Open",
 		"ErrNoGroup":      "the same, of what takes a group's ID",
+		"ErrRunning":      "the same, of Run",
 		"ErrStore":        "the same, of what is made durable",
 		"Node.Handler":    "serves the local API of a program that embeds a node over any listener",
 		"RelayForNobody":  "a value of RelayFor, which programs that embed a node set",
