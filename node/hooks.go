@@ -51,8 +51,22 @@ func hookCursor(hook string) string { return hookCursors + hook }
 const hookCursors = "hook:"
 
 // SetHooks has the node run these hooks from now on. One that is as before goes on; another
-// ends after the event that it is at. One that is not among them forgets where it was.
-func (n *Node) SetHooks(hooks []config.Hook) error { return n.hookTable.set(hooks) }
+// ends after the event that it is at. One that is not among them forgets where it was. If one of
+// them cannot be right, SetHooks changes nothing. Errors: ErrInvalid, ErrClosed, ErrStore.
+func (n *Node) SetHooks(hooks []config.Hook) error {
+	if err := checkHooks(hooks); err != nil {
+		return err
+	}
+	return n.hookTable.set(hooks)
+}
+
+// checkHooks refuses hooks as the configuration file does.
+func checkHooks(hooks []config.Hook) error {
+	if err := config.ValidateHooks(hooks); err != nil {
+		return fmt.Errorf("%w: Hooks: %w", ErrInvalid, err)
+	}
+	return nil
+}
 
 func (t *hookTable) set(hooks []config.Hook) error {
 	t.setting.Lock()

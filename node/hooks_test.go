@@ -275,3 +275,23 @@ func TestHookFails(t *testing.T) {
 		}
 	})
 }
+
+// Hooks that cannot be right are refused, also while the node runs, and those before go on.
+func TestHooksThatCannotBe(t *testing.T) {
+	t.Parallel()
+	n, client := onLoopback(t)
+	if err := n.SetHooks([]config.Hook{{Name: "good", Exec: []string{"true"}}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range [][]config.Hook{
+		{{}}, {{Name: "x"}}, {{Name: "x", On: []string{"nonsense"}, Exec: []string{"true"}}}, {{Name: "x", Exec: []string{"true"}}, {Name: "x", Exec: []string{"true"}}},
+	} {
+		if err := n.SetHooks(h); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%+v: %v", h, err)
+		}
+	}
+	all, err := client.Hooks(t.Context(), api.Empty{})
+	if err != nil || len(all.Hooks) != 1 || all.Hooks[0].Name != "good" {
+		t.Errorf("%+v, %v", all, err)
+	}
+}

@@ -73,7 +73,8 @@ type Web struct {
 	Hosts []string `toml:"hosts"`
 }
 
-func (w Web) validate() (key string, err error) {
+// Validate refuses what cannot be right, and names the key of the file that has it.
+func (w Web) Validate() (key string, err error) {
 	if w.Port < 0 || w.Port > 65535 {
 		return "web.port", fmt.Errorf("%d is no port: 0 to 65535", w.Port)
 	}
@@ -199,7 +200,7 @@ func (c Config) Validate() error {
 	if err := c.Metrics.validate(); err != nil {
 		bad("metrics.address", "%w", err)
 	}
-	if key, err := c.Web.validate(); err != nil {
+	if key, err := c.Web.Validate(); err != nil {
 		bad(key, "%w", err)
 	}
 	if _, err := c.Mailbox(); err != nil {

@@ -62,6 +62,10 @@ var hookKeys = map[string]string{
 
 var hookName = regexp.MustCompile(fmt.Sprintf(`^[A-Za-z0-9._-]{1,%d}$`, hookNameMax))
 
+// ValidateHooks returns everything that cannot be right about hooks in one error, for programs
+// that have no configuration file.
+func ValidateHooks(hooks []Hook) error { return errors.Join(validateHooks(hooks)...) }
+
 // validateHooks returns all that cannot be right about hooks, each problem with its key.
 func validateHooks(hooks []Hook) (errs wrongs) {
 	if len(hooks) > maxHooks {
@@ -72,7 +76,7 @@ func validateHooks(hooks []Hook) (errs wrongs) {
 		who := fmt.Sprintf("hook %q", h.Name)
 		switch {
 		case h.Name == "":
-			who = fmt.Sprintf("the hook that is number %d in the file", i+1)
+			who = fmt.Sprintf("hook number %d", i+1)
 			errs.inHook(i+1, who, errors.New(`it has no name: add name = "..."`))
 		case !hookName.MatchString(h.Name):
 			errs.inHook(i+1, who, fmt.Errorf(`a name has 1 to %d letters, digits, "-", "_" and "."`, hookNameMax))

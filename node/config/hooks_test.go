@@ -47,7 +47,7 @@ func TestHooks(t *testing.T) {
 func TestHookMistakes(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ file, want string }{
-		{`exec = ["x"]`, "the hook that is number 1 in the file: it has no name"},
+		{`exec = ["x"]`, "hook number 1: it has no name"},
 		{"name = \"a b\"\nexec = [\"x\"]", `hook "a b": a name has 1 to 32 letters`},
 		{"name = \"a\"\nexec = [\"x\"]\n[[hook]]\nname = \"a\"\nexec = [\"x\"]", `hook "a": there are two of this name`},
 		{"name = \"a\"", `hook "a": exec: it does nothing`},
