@@ -28,6 +28,9 @@ var _ api.Store = (*AtRest)(nil)
 // OpenAtRest opens the store of a device that is not running. It needs the same fields of
 // the configuration as [Open] for the store. The caller closes it.
 func OpenAtRest(cfg Config) (*AtRest, error) {
+	if err := absolute(&cfg.Home, &cfg.KeyFile); err != nil {
+		return nil, err
+	}
 	s, err := openStore(cfg)
 	if err != nil {
 		return nil, err

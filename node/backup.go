@@ -18,7 +18,6 @@ import (
 	"filippo.io/age"
 
 	"github.com/pandanode/pandanode/discovery"
-	"github.com/pandanode/pandanode/node/config"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
@@ -271,22 +270,33 @@ func cutShort(err error) error {
 // sequence number and no key is used twice. The device that the backup is of must not
 // run any more. Errors: those of VerifyBackup and storage.Create.
 func Restore(ctx context.Context, cfg InitConfig, r io.Reader, with ...age.Identity) (sum BackupSummary, err error) {
-	if cfg.Home == "" {
-		return sum, fmt.Errorf("%w: no home directory", ErrInvalid)
+	if err := cfg.validate(); err != nil {
+		return sum, err
 	}
 	if err := checkHome(cfg.Home, cfg.KeyFile); err != nil {
 		return sum, err
 	}
-	dir, part := storeDir(cfg.Home), storeDir(cfg.Home)+".restoring"
-	if isStore(dir) {
-		return sum, fmt.Errorf("%w: a store in %s", storage.ErrExists, dir)
+	if err := noDevice(cfg.Home); err != nil {
+		return sum, err
 	}
-	if err := config.MakeHome(cfg.Home); err != nil {
-		return sum, fmt.Errorf("making the home: %w", err)
+	lock, wipe, err := newLock(cfg)
+	if err != nil {
+		return sum, err
 	}
-	if err := checkHome(cfg.Home, cfg.KeyFile); err != nil {
-		return sum, err // somebody else made it, just now
-	}
+	defer wipe()
+	err = inHome(cfg.Home, cfg.KeyFile, func() error {
+		if err := noDevice(cfg.Home); err != nil { // somebody else made it, just now
+			return err
+		}
+		sum, err = restore(ctx, cfg.Home, lock, r, with)
+		return err
+	})
+	return sum, err
+}
+
+// restore makes the store of a backup in its home, which is there and locked.
+func restore(ctx context.Context, home string, lock storage.Options, r io.Reader, with []age.Identity) (sum BackupSummary, err error) {
+	part := storeDir(home) + ".restoring"
 	if err := os.RemoveAll(part); err != nil {
 		return sum, fmt.Errorf("removing what an interrupted restoration left: %w", err)
 	}
@@ -295,7 +305,7 @@ func Restore(ctx context.Context, cfg InitConfig, r io.Reader, with ...age.Ident
 			err = errors.Join(err, os.RemoveAll(part))
 		}
 	}()
-	s, err := storage.Create(part, storage.Options{Passphrase: cfg.Passphrase, KeyFile: cfg.KeyFile, KDF: cfg.KDF})
+	s, err := storage.Create(part, lock)
 	if err != nil {
 		return sum, err
 	}
@@ -314,7 +324,7 @@ func Restore(ctx context.Context, cfg InitConfig, r io.Reader, with ...age.Ident
 	if err := errors.Join(err, s.Close()); err != nil {
 		return sum, err
 	}
-	return sum, moveStore(part, dir)
+	return sum, moveStore(part, storeDir(home))
 }
 
 // vaultOf is the vault that a row of the store lies in.

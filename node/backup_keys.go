@@ -57,7 +57,7 @@ func Identities(file []byte) ([]age.Identity, error) {
 }
 
 // PassphraseIdentity opens backups under a passphrase. It asks only if there is one,
-// and not twice.
+// and not twice. The slice stays the caller's.
 func PassphraseIdentity(ask func() ([]byte, error)) age.Identity { return askedIdentity(ask) }
 
 // whatOpens says what opens a backup that did not open, from the kinds of its recipients.
@@ -95,7 +95,6 @@ func (ask askedIdentity) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errIdentity, err)
 	}
-	defer clear(passphrase)
 	id, err := age.NewScryptIdentity(string(passphrase))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errIdentity, err)

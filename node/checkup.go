@@ -40,7 +40,7 @@ func checkup(ctx context.Context, n *Node, verify bool) []api.Finding {
 
 // CheckHome opens the store of a home that no node runs on and looks at it.
 func CheckHome(home string, passphrase func() ([]byte, error), keyFile string, verify bool) (out []api.Finding) {
-	s, err := storage.Open(storeDir(home), storage.Options{Passphrase: passphrase, KeyFile: keyFile})
+	s, err := storage.Open(storeDir(home), storage.Options{Passphrase: copied(passphrase), KeyFile: keyFile})
 	switch e := api.AsError(APIError(err)); {
 	case errors.Is(err, storage.ErrInUse):
 		return []api.Finding{api.Failed("store", api.Errorf(api.CodeConflict, "another process has the store open and does not answer: it starts, stops or hangs").WithHint("wait, or end that process"))}

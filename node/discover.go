@@ -46,7 +46,7 @@ type directory struct {
 }
 
 // discover starts everything of package discovery.
-func (n *Node) discover() error {
+func (n *Node) discover(context.Context) error {
 	d := &directory{store: n.store, apply: n.apply, log: n.log}
 	n.directory = d // closed with the node, however far this gets
 	bootstrap, err := n.cfg.bootstrap()

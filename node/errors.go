@@ -17,6 +17,8 @@ var (
 	errNotFound = storage.ErrNotFound
 	// errNoPeers says that nobody could be asked: no peer is connected.
 	errNoPeers = discovery.ErrNoPeers
+	// ErrInUse says that another node or process has the home, or is making it.
+	ErrInUse = storage.ErrInUse
 	// ErrExists says that it is there already.
 	ErrExists = storage.ErrExists
 	// ErrClosed says that the node is closed, or was closed while the call ran: the call

@@ -23,17 +23,24 @@ import (
 	"github.com/pandanode/pandanode/storage"
 )
 
-// InitConfig configures a new device. Home and one of Passphrase and KeyFile are needed.
+// InitConfig configures a new device. Home and one of Passphrase and KeyFile are needed. Relative
+// paths are made absolute at once.
 type InitConfig struct {
-	Home       string                 // directory of the device; made with mode 0700
-	Name       string                 // of the device, for people; empty: "device"
-	Passphrase func() ([]byte, error) // that unlocks the store; see storage.Options
-	KeyFile    string                 // in its place: a file of 32 random bytes, made if it is not there
-	KDF        storage.KDF            // zero: storage.DefaultKDF
-	ConfigFile string                 // a file that Init makes with the device, unless it is there; empty: none
-	ConfigText string                 // what is in it
-	PeerKey    crypto.PrivKey         // libp2p identity; nil: a new one
-	Small      bool                   // one of many in a process, in virtual time: see storeOptions
+	Home string // directory of the device; made with mode 0700
+	Name string // of the device, for people; empty: "device"
+	// Passphrase gives what is to unlock the store. It is called at most once, and not if there
+	// is a KeyFile. ErrInvalid: it is empty. The slice stays the caller's: the node wipes its own
+	// copies alone.
+	Passphrase func() ([]byte, error)
+	// KeyFile takes the passphrase's place: a file of 32 random bytes, made if it is not there.
+	// If both are given, this one counts. Homes that are made at the same time need files of
+	// their own: an Init that fails removes the file that it has made.
+	KeyFile    string
+	KDF        storage.KDF    // zero: storage.DefaultKDF
+	ConfigFile string         // a file that Init makes with the device, unless it is there; empty: none
+	ConfigText string         // what is in it
+	PeerKey    crypto.PrivKey // libp2p identity; nil: a new one
+	Small      bool           // one of many in a process, in virtual time: see storeOptions
 }
 
 // identityRow is the identity of a device in its store.
@@ -90,64 +97,78 @@ func checkHome(home, keyFile string) error {
 // Init makes a device: its home, its store, a user, keys and a certificate, and its
 // configuration. It is there whole or not at all: the store is made beside its place, and
 // moved there at the end. An Init that fails removes the files that it has made; one that
-// is interrupted can be repeated. Errors: those of storage.Create, and of Passphrase.
+// is interrupted can be repeated. Of several at the same time one makes the device, and the
+// others get ErrInUse or ErrExists. Errors: those of storage.Create and of Passphrase; ErrInvalid.
 func Init(ctx context.Context, cfg InitConfig) error { return initAt(ctx, cfg, func(string) {}) }
 
 // initAt is Init with points at which a test lets it crash.
 func initAt(ctx context.Context, cfg InitConfig, at func(point string)) (err error) {
-	if cfg.Home == "" {
-		return fmt.Errorf("%w: no home directory", ErrInvalid)
-	}
-	if cfg.Name == "" {
-		cfg.Name = "device"
-	}
-	if err := checkDeviceName(cfg.Name); err != nil {
+	if err := cfg.validate(); err != nil {
 		return err
 	}
 	if err := checkHome(cfg.Home, cfg.KeyFile); err != nil {
 		return err
 	}
-	if isStore(storeDir(cfg.Home)) {
-		return fmt.Errorf("a device %w in %s", storage.ErrExists, cfg.Home)
+	if err := noDevice(cfg.Home); err != nil {
+		return err
 	}
-	o := storeOptions(cfg.Small)
-	o.KeyFile, o.KDF = cfg.KeyFile, cfg.KDF
-	if cfg.Passphrase != nil && cfg.KeyFile == "" {
-		p, err := cfg.Passphrase() // before anything is made
-		if err != nil {
-			return err
-		}
-		o.Passphrase = func() ([]byte, error) { return p, nil }
+	lock, wipe, err := newLock(cfg)
+	if err != nil {
+		return err
 	}
+	defer wipe()
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	return inHome(cfg.Home, cfg.KeyFile, func() error {
+		if err := noDevice(cfg.Home); err != nil { // somebody else made it, just now
+			return err
+		}
+		return makeDevice(cfg, lock, at)
+	})
+}
+
+// validate puts defaults in place of zero values, and absolute paths in place of relative ones.
+func (c *InitConfig) validate() error {
+	if c.Home == "" {
+		return fmt.Errorf("%w: no home directory", ErrInvalid)
+	}
+	if c.Name == "" {
+		c.Name = "device"
+	}
+	if err := checkDeviceName(c.Name); err != nil {
+		return err
+	}
+	return absolute(&c.Home, &c.KeyFile, &c.ConfigFile)
+}
+
+// noDevice refuses a home that has a device.
+func noDevice(home string) error {
+	if isStore(storeDir(home)) {
+		return fmt.Errorf("a device %w in %s", storage.ErrExists, home)
+	}
+	return nil
+}
+
+// makeDevice makes the device in its home, which is there and locked.
+func makeDevice(cfg InitConfig, lock storage.Options, at func(point string)) (err error) {
 	undo := new(undoing)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, undo.all())
 		}
 	}()
-	undo.dirs(cfg.Home)
-	if cfg.ConfigFile != "" {
-		undo.dirs(filepath.Dir(cfg.ConfigFile))
-	}
-	if cfg.KeyFile != "" {
-		undo.file(cfg.KeyFile)
-	}
-	if err := config.MakeHome(cfg.Home); err != nil {
-		return fmt.Errorf("making the home: %w", err)
-	}
 	if cfg.ConfigFile != "" { // now, since the key file may lie beside it
+		undo.dirs(filepath.Dir(cfg.ConfigFile))
 		if err := os.MkdirAll(filepath.Dir(cfg.ConfigFile), 0o700); err != nil {
 			return fmt.Errorf("making the folder of the configuration: %w", err)
 		}
 	}
-	if err := checkHome(cfg.Home, cfg.KeyFile); err != nil {
-		return err // somebody else made it, just now
+	if cfg.KeyFile != "" {
+		undo.file(cfg.KeyFile)
 	}
 	part := storeDir(cfg.Home) + ".making"
-	s, err := createAnew(part, o)
+	s, err := createAnew(part, lock)
 	if err != nil {
 		return err
 	}
@@ -374,7 +395,7 @@ func openStore(cfg Config) (*storage.Store, error) {
 		return nil, err
 	}
 	o := storeOptions(cfg.Small)
-	o.Passphrase, o.KeyFile = cfg.Passphrase, cfg.KeyFile
+	o.Passphrase, o.KeyFile = copied(cfg.Passphrase), cfg.KeyFile
 	if cfg.Logger != nil {
 		o.Logger = cfg.Logger.With("subsystem", "storage")
 	}
@@ -415,20 +436,4 @@ func readIdentity(s *storage.Store) (*self, error) {
 func (m *self) wipe() {
 	m.user.Wipe()
 	m.log.Wipe()
-}
-
-// OpenOrInit opens the device in the home of cfg, and makes one of this name first where there
-// is none: the one call with which a program begins, whether it runs for the first time or not.
-// A crash in between leaves a home that the next call completes. Errors: those of Init and Open.
-func OpenOrInit(ctx context.Context, cfg Config, name string) (*Node, error) {
-	if cfg.Home == "" {
-		return nil, fmt.Errorf("%w: no home directory", ErrInvalid)
-	}
-	if !isStore(storeDir(cfg.Home)) {
-		err := Init(ctx, InitConfig{Home: cfg.Home, Name: name, Passphrase: cfg.Passphrase, KeyFile: cfg.KeyFile})
-		if err != nil && !errors.Is(err, storage.ErrExists) { // another process made it just now
-			return nil, err
-		}
-	}
-	return Open(ctx, cfg)
 }

@@ -191,29 +191,30 @@ func size(n int64) string {
 }
 
 // opening adds flags for the keys that open a backup, and returns a function that reads
-// them.
-func (a *app) opening(cmd *cobra.Command) func() ([]age.Identity, error) {
+// them. Its caller wipes a passphrase that was asked for.
+func (a *app) opening(cmd *cobra.Command) func() (_ []age.Identity, wipe func(), err error) {
 	var identities []string
 	var passphraseFile string
 	cmd.Flags().StringArrayVar(&identities, "identity", nil, "file of age secret keys or of an SSH private key; may be repeated")
 	cmd.Flags().StringVar(&passphraseFile, "backup-passphrase-file", "", "file whose first line is the passphrase of the backup")
-	return func() ([]age.Identity, error) {
+	return func() ([]age.Identity, func(), error) {
 		var out []age.Identity
 		for _, path := range identities {
 			file, err := os.ReadFile(filepath.Clean(path))
 			if err != nil {
-				return nil, api.Errorf(api.CodeNotFound, "%v", err)
+				return nil, nil, api.Errorf(api.CodeNotFound, "%v", err)
 			}
 			ids, err := node.Identities(file)
 			clear(file)
 			if err != nil {
-				return nil, explain(err)
+				return nil, nil, explain(err)
 			}
 			out = append(out, ids...)
 		}
-		return append(out, node.PassphraseIdentity(func() ([]byte, error) {
+		ask, wipe := wiped(func() ([]byte, error) {
 			return a.somePassphrase("Passphrase of the backup: ", passphraseFile, false)
-		})), nil
+		})
+		return append(out, node.PassphraseIdentity(ask)), wipe, nil
 	}
 }
 
@@ -228,10 +229,11 @@ exit code is 10 if the backup is cut short or altered, and 6 if it does not open
 	}
 	open := a.opening(cmd)
 	cmd.RunE = does(func(ctx context.Context, args []string) error {
-		ids, err := open()
+		ids, wipeAsked, err := open()
 		if err != nil {
 			return err
 		}
+		defer wipeAsked()
 		f, err := a.input(args[0])
 		if err != nil {
 			return err
@@ -297,17 +299,20 @@ more: two nodes that run as one device lock each other out, over and over.`,
 		if err != nil {
 			return err
 		}
-		ids, err := open()
+		ids, wipeAsked, err := open()
 		if err != nil {
 			return err
 		}
+		defer wipeAsked()
 		f, err := a.input(args[0])
 		if err != nil {
 			return err
 		}
 		defer f.Close()
 		keepSecrets()
-		sum, err := node.Restore(ctx, node.InitConfig{Home: c.DataDir, Passphrase: a.passphrase(c, true), KeyFile: c.KeyFile}, f, ids...)
+		passphrase, wipe := wiped(a.passphrase(c, true))
+		defer wipe()
+		sum, err := node.Restore(ctx, node.InitConfig{Home: c.DataDir, Passphrase: passphrase, KeyFile: c.KeyFile}, f, ids...)
 		if err != nil {
 			return explain(err)
 		}

@@ -129,8 +129,10 @@ your files can read your messages.
 		return err
 	}
 	keepSecrets()
+	passphrase, wipe := wiped(a.passphrase(c, true))
+	defer wipe()
 	if err := node.Init(ctx, node.InitConfig{
-		Home: c.DataDir, Name: name, Passphrase: a.passphrase(c, true), KeyFile: c.KeyFile, ConfigFile: paths.File, ConfigText: text,
+		Home: c.DataDir, Name: name, Passphrase: passphrase, KeyFile: c.KeyFile, ConfigFile: paths.File, ConfigText: text,
 	}); err != nil {
 		return explain(err)
 	}

@@ -351,6 +351,9 @@ func hideSecrets() {
 // openNode opens a node. It tries again if a person may have mistyped the passphrase.
 func (a *app) openNode(ctx context.Context, cfg node.Config, c config.Config) (*node.Node, error) {
 	hideSecrets()
+	var wipe func()
+	cfg.Passphrase, wipe = wiped(cfg.Passphrase)
+	defer wipe()
 	for try := 1; ; try++ {
 		n, err := node.Open(ctx, cfg)
 		if try == passphraseTries || !errors.Is(err, node.ErrWrongPassphrase) || c.PassphraseFile != "" || c.KeyFile != "" {

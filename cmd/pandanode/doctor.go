@@ -124,7 +124,9 @@ func (a *app) diagnose(ctx context.Context, verify bool) []api.Finding {
 		return append(out, api.Failed("node", explain(err)))
 	}
 	out = append(out, api.Finding{Check: "node", Health: api.HealthWarn, Detail: "it does not run: peers, DHT, reachability, clock and groups are not looked at", Hint: "pandanode run"})
-	return append(out, node.CheckHome(c.DataDir, a.passphrase(c, false), c.KeyFile, verify)...)
+	passphrase, wipe := wiped(a.passphrase(c, false))
+	defer wipe()
+	return append(out, node.CheckHome(c.DataDir, passphrase, c.KeyFile, verify)...)
 }
 
 // ofRunning returns the findings of a running node about itself, and whether its version

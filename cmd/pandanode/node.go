@@ -91,8 +91,10 @@ the store. The given flags are written into the configuration file.`,
 			a.note("the configuration that is there is kept: %s", paths.File)
 		}
 		keepSecrets()
+		passphrase, wipe := wiped(a.passphrase(c, true))
+		defer wipe()
 		if err := node.Init(ctx, node.InitConfig{
-			Home: c.DataDir, Name: name, Passphrase: a.passphrase(c, true), KeyFile: c.KeyFile, ConfigFile: paths.File, ConfigText: text,
+			Home: c.DataDir, Name: name, Passphrase: passphrase, KeyFile: c.KeyFile, ConfigFile: paths.File, ConfigText: text,
 		}); err != nil {
 			if err = explain(err); api.CodeOf(err) == api.CodeConflict {
 				err = api.AsError(err).WithHint("pandanode run --detach starts it; with --home DIR init makes another one")

@@ -39,6 +39,24 @@ func (a *app) passphrase(c config.Config, fresh bool) func() ([]byte, error) {
 	return func() ([]byte, error) { return a.askPassphrase("Passphrase: ", fresh) }
 }
 
+// wiped gives what ask gives, and wipes all of that at the end: the node leaves it alone. Nil
+// stays nil.
+func wiped(ask func() ([]byte, error)) (_ func() ([]byte, error), wipe func()) {
+	if ask == nil {
+		return nil, func() {}
+	}
+	var given [][]byte
+	return func() ([]byte, error) {
+			p, err := ask()
+			given = append(given, p)
+			return p, err
+		}, func() {
+			for _, p := range given {
+				clear(p)
+			}
+		}
+}
+
 // somePassphrase gets a passphrase other than the store's, from a file or from the
 // terminal.
 func (a *app) somePassphrase(prompt, file string, fresh bool) ([]byte, error) {

@@ -47,6 +47,8 @@ func (a *app) storeWith(ctx context.Context, passphrase func() ([]byte, error), 
 		passphrase = a.passphrase(cfg, false)
 	}
 	keepSecrets()
+	passphrase, wipe := wiped(passphrase)
+	defer wipe()
 	s, err := node.OpenAtRest(node.Config{Home: cfg.DataDir, Passphrase: passphrase, KeyFile: cfg.KeyFile, Logger: a.logger(cfg.Log)})
 	if err != nil {
 		return explain(err)

@@ -174,7 +174,7 @@ func (a *app) openWith(ctx context.Context, cfg node.Config, held *claim, passph
 	if err := held.say(phaseStarting); err != nil {
 		return nil, err
 	}
-	cfg.Passphrase = func() ([]byte, error) { return append([]byte(nil), passphrase...), nil }
+	cfg.Passphrase = func() ([]byte, error) { return passphrase, nil }
 	return node.Open(ctx, cfg)
 }
 

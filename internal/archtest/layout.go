@@ -9,7 +9,7 @@ var Layout = map[string]Row{
 	"cmd/pandanode/screen": {Imports: []string{"node/api", "internal/printable"}, Tests: []string{"node/api/apitest"}},
 
 	"node": {
-		Imports: []string{"node/admission", "node/blob", "node/clock", "node/content", "node/group", "node/group/engine", "node/group/verdict", "node/hook", "node/identity", "node/picture", "node/wire", "node/api", "node/web", "node/config", "mls", "discovery", "storage", "crdt"},
+		Imports: []string{"node/admission", "node/blob", "node/clock", "node/content", "node/group", "node/group/engine", "node/group/verdict", "node/hook", "node/identity", "node/picture", "node/wire", "node/api", "node/web", "node/config", "mls", "discovery", "storage", "crdt", "internal/filelock"},
 		Tests:   []string{"internal/signature", "internal/simhost"},
 	},
 	"node/group": {
