@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -158,6 +159,42 @@ func (s *service) ends() {
 		}
 	case <-time.After(time.Minute):
 		s.m.t.Fatal("the service does not end")
+	}
+}
+
+// A service that crashes, or that the watchdog ends, ends in no way after which its unit keeps it
+// down.
+func TestServiceThatCrashesIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	for _, unit := range []string{"pandanode.service", "user/pandanode.service"} {
+		text, err := os.ReadFile(filepath.Join("..", "..", "packaging", "systemd", unit))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var env, stays []string
+		for line := range strings.Lines(string(text)) {
+			if v, is := strings.CutPrefix(strings.TrimSpace(line), "Environment=GO"); is {
+				env = append(env, "GO"+v)
+			}
+			if v, is := strings.CutPrefix(strings.TrimSpace(line), "RestartPreventExitStatus="); is {
+				stays = strings.Fields(v)
+			}
+		}
+		m := newManager(t)
+		s := m.start(append(env, "PANDANODE_PASSPHRASE_FILE="+filepath.Join(m.dir, "right"))...)
+		m.hears("READY=1")
+		for _, signal := range []syscall.Signal{syscall.SIGABRT, syscall.SIGSEGV} {
+			if err := s.cmd.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			<-s.ended
+			if code := s.cmd.ProcessState.ExitCode(); slices.Contains(stays, strconv.Itoa(code)) || code == 0 || len(stays) == 0 {
+				t.Errorf("%s: a node that ends by %v ends with %d, and one that ends with %v stays down", unit, signal, code, stays)
+			}
+			s = m.start(append(env, "PANDANODE_PASSPHRASE_FILE="+filepath.Join(m.dir, "right"))...)
+			m.hears("READY=1")
+		}
+		s.stops()
 	}
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -124,14 +125,48 @@ func (n *Names) Doubt(c Candidate) (why string) {
 			}
 		}
 	}
-	if word, _ := mixed(c.Name); why == "" && word != "" {
+	switch word, _ := mixed(c.Name); {
+	case why != "":
+	case word != "":
 		why = "mixed alphabets"
+	case speaks(c.Name):
+		why = "not a name"
 	}
 	return why
 }
 
+// spoken are words with which the program speaks of people: a name that is one of the first, or
+// has one of the others in it, could be taken for what the program says itself.
+var spoken = struct{ whole, part []string }{
+	whole: []string{"you", "me", "myself", "somebody", "nobody", "everybody"},
+	part: []string{
+		"(you", "(me)", "(owner)", "(admin)", "(member)", "(read-only)", "(blocked)", "(new device)",
+		"(name like", "(mixed alphabets", "(not a name", NotVerified, "calls itself", "(verified", "· verified",
+	},
+}
+
+// identified is the end of a name that has its user's ID behind it.
+var identified = regexp.MustCompile(`/[a-z2-7]{6,}$`)
+
+// speaks says whether a name could be taken for words of the program.
+func speaks(name string) bool {
+	seen := looks(name)
+	like := func(word string, is func(s, word string) bool) bool {
+		return slices.ContainsFunc(looks(word), func(w string) bool {
+			return slices.ContainsFunc(seen, func(s string) bool { return is(s, w) })
+		})
+	}
+	return identified.MatchString(strings.ToLower(strings.TrimSpace(name))) ||
+		slices.ContainsFunc(spoken.whole, func(w string) bool {
+			return like(w, func(s, w string) bool { return strings.Trim(s, " .,:;!?-_()[]") == w })
+		}) ||
+		slices.ContainsFunc(spoken.part, func(w string) bool {
+			return like(w, func(s, w string) bool { return strings.Contains(strings.ReplaceAll(s, " ", ""), strings.ReplaceAll(w, " ", "")) })
+		})
+}
+
 // CheckName refuses what a name that is given here and now should not have: characters that
-// are not seen, and words whose letters are of several alphabets. Names that come from others
+// are not seen, words whose letters are of several alphabets, and words of the program. Names that come from others
 // are shown with a doubt instead.
 func CheckName(name string) error {
 	last := ' '
@@ -143,6 +178,9 @@ func CheckName(name string) error {
 	}
 	if word, scripts := mixed(name); word != "" {
 		return fmt.Errorf("%q has letters of several alphabets (%s), which look alike; write each word in one", word, strings.Join(scripts, ", "))
+	}
+	if speaks(name) {
+		return fmt.Errorf("%q could be taken for words of the program, such as \"you\" or what stands behind names; take another name", name)
 	}
 	return nil
 }

@@ -85,6 +85,30 @@ func TestVerifiedNames(t *testing.T) {
 	}
 }
 
+// TestNamesThatSpeak: a name that could be taken for words of the program is doubtful, and nobody
+// gives it here.
+func TestNamesThatSpeak(t *testing.T) {
+	for _, name := range []string{
+		"you", "You", "YOU.", "\uff59ou", "yоu", " you ", "y\u200bou", "me", "(me)", "nodea (you)", "nodea ( You )", "nodea (owner)", "nodea (name like another's)",
+		"nodea/4nlcgtc4o3hvorxa", "Ben, calls itself nodeb", "nodea · verified", "NOT the one you verified", "somebody",
+	} {
+		if why := NamesOf().Doubt(Candidate{ID: "1", Name: name}); why == "" {
+			t.Errorf("%+q is not doubtful", name)
+		}
+		if CheckName(name) == nil {
+			t.Errorf("%+q can be given", name)
+		}
+	}
+	for _, name := range []string{"yousef", "Youssou N'Dour", "Meg", "the owner", "anna (work)", "anna/ben", "Ben / phone", "Memo", "you and me"} {
+		if why := NamesOf().Doubt(Candidate{ID: "1", Name: name}); why != "" {
+			t.Errorf("%+q is doubtful: %s", name, why)
+		}
+		if err := CheckName(name); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestCheckName(t *testing.T) {
 	for name, want := range map[string]string{
 		"anna": "", "Anna Иванова": "", "Καφές-Bar": "", "Müller": "", "José 3": "", "日本語カラオケ": "", "東京Tower": "", "김Lee": "",
