@@ -327,6 +327,47 @@ func TestSocket(t *testing.T) {
 		}
 		_ = l.Close()
 	}
+	// A copy of a home is not the home, and a home that was moved is. A path may have lines.
+	lines := filepath.Join(t.TempDir(), "two\n/lines")
+	if err := os.MkdirAll(lines, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, of := range []string{data, lines} {
+		path, err := MakeSocket(of, env(nil))
+		if found, err2 := FindSocket(of); err != nil || err2 != nil || found != path {
+			t.Errorf("%q: made %q, %v, found %q, %v", of, path, err, found, err2)
+		}
+	}
+	copied := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(copied, os.DirFS(data)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(copied, socketRecord), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := FindSocket(copied); !errors.Is(err, ErrNoSocket) {
+		t.Errorf("a copy of a home finds %q (%v), the socket of the original", found, err)
+	}
+	moved := data + ".moved"
+	if err := os.Rename(data, moved); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := FindSocket(moved); err != nil {
+		t.Errorf("a home that was moved: %v", err)
+	}
+	// A directory that anybody may write to, or that is not there, is no place for a socket.
+	open := filepath.Join(t.TempDir(), "open")
+	if err := errors.Join(os.Mkdir(open, 0o700), os.Chmod(open, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	for _, run := range []string{open, filepath.Join(open, "none")} {
+		if path, err := MakeSocket(moved, env(map[string]string{"XDG_RUNTIME_DIR": run})); err != nil || filepath.Dir(path) != moved {
+			t.Errorf("with the runtime directory %s: %q, %v", run, path, err)
+		}
+		if _, err := FindSocket(moved); err != nil {
+			t.Errorf("a socket that was made is not found: %v", err)
+		}
+	}
 	again, err := MakeSocket(long, env(nil))
 	first, _ := FindSocket(long)
 	if err != nil || again != first {

@@ -55,36 +55,40 @@ func xdg(name, fallback string, getenv func(string) string) (string, error) {
 			return filepath.Join(user, fallback), nil
 		}
 	}
-	return "", fmt.Errorf("%w: neither --home nor %s nor %s says where the node lives", ErrInvalid, homeVariables[0], name)
+	return "", fmt.Errorf("%w: neither --home nor %s nor %s says where the node lives, by an absolute path", ErrInvalid, homeVariables[0], name)
 }
 
 // maxSocket is the longest path of a unix socket on Linux, in bytes.
 const maxSocket = 107
 
-// socketRecord is the file in the data directory that says where the socket is.
-const socketRecord = "socket"
+// socketRecord is the file in the data directory that says where the socket is, and, so that a copy
+// of the directory is not taken for it, where the directory is: the path, and a line of the directory.
+const (
+	socketRecord = "socket"
+	recordOf     = "\nof the home "
+)
 
 // ErrNoSocket says that no node has run on the data directory.
 var ErrNoSocket = errors.New("no node has run here")
 
 // MakeSocket chooses where the socket of the node on this data directory is, makes
 // the directory that holds it (mode 0700), and records the path for [FindSocket].
-// The path is $XDG_RUNTIME_DIR/pandanode/<hash>.sock, else api.sock in the data
-// directory, else in a fresh temporary directory: the first of at most 107 bytes.
+// The path is $XDG_RUNTIME_DIR/pandanode/<hash>.sock if that directory is there and this user's
+// alone, else api.sock in the data directory, else in a fresh temporary directory: the first of at most 107 bytes.
 // A recorded temporary directory is used again.
 func MakeSocket(data string, getenv func(string) string) (string, error) {
 	path, err := chooseSocket(data, getenv)
 	if err != nil {
 		return "", err
 	}
-	if err := writeFile(filepath.Join(data, socketRecord), []byte(path+"\n")); err != nil {
+	if err := writeFile(filepath.Join(data, socketRecord), []byte(path+recordOf+data+"\n")); err != nil {
 		return "", fmt.Errorf("recording the socket: %w", err)
 	}
 	return path, nil
 }
 
 func chooseSocket(data string, getenv func(string) string) (string, error) {
-	if run := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(run) {
+	if run := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(run) && exists(run) && Trust(run) == nil {
 		sum := sha256.Sum256([]byte(data))
 		dir := filepath.Join(run, "pandanode")
 		path := filepath.Join(dir, hex.EncodeToString(sum[:8])+".sock")
@@ -126,6 +130,11 @@ func FindSocket(data string) (string, error) {
 		return "", fmt.Errorf("finding the socket: %w", err)
 	}
 	path := strings.TrimSuffix(string(b), "\n")
+	if first, of, two := strings.Cut(path, recordOf); two {
+		if path = first; isCopy(data, of) {
+			return "", fmt.Errorf("%w: %s is a copy of %s", ErrNoSocket, data, of)
+		}
+	}
 	if !filepath.IsAbs(path) {
 		return "", fmt.Errorf("finding the socket: %s holds no path", record)
 	}
@@ -133,6 +142,18 @@ func FindSocket(data string) (string, error) {
 		return "", err
 	}
 	return path, nil
+}
+
+// isCopy says whether two paths are of different directories.
+func isCopy(dir, of string) bool {
+	a, err1 := os.Stat(dir)
+	b, err2 := os.Stat(of)
+	return err1 == nil && err2 == nil && !os.SameFile(a, b)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // Write writes a configuration file, mode 0600, and its directory. It never
