@@ -161,7 +161,9 @@ func speaks(name string) bool {
 			return like(w, func(s, w string) bool { return strings.Trim(s, " .,:;!?-_()[]") == w })
 		}) ||
 		slices.ContainsFunc(spoken.part, func(w string) bool {
-			return like(w, func(s, w string) bool { return strings.Contains(strings.ReplaceAll(s, " ", ""), strings.ReplaceAll(w, " ", "")) })
+			return like(w, func(s, w string) bool {
+				return strings.Contains(strings.ReplaceAll(s, " ", ""), strings.ReplaceAll(w, " ", ""))
+			})
 		})
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"syscall"
+	"time"
 )
 
 // Client talks to a node. It may be used by several goroutines.
@@ -25,7 +26,7 @@ func NewClient(socket string) *Client {
 		return connect(ctx, socket)
 	}
 	return &Client{socket, &http.Client{
-		Transport: &http.Transport{DialContext: dial, DisableCompression: true},
+		Transport: watching{&http.Transport{DialContext: dial, DisableCompression: true}, 5 * time.Second, 10 * time.Second},
 		// The node never redirects: status 300 means an ambiguous name.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}

@@ -1,0 +1,91 @@
+package api
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"time"
+)
+
+// A process that is stopped, or hangs, still has its socket: the system takes connections and
+// requests for it. So when an answer does not come soon, the client asks whether the node
+// answers at all, by a request that it answers at once, and gives up if it does not.
+
+// watching is a transport that does so.
+type watching struct {
+	http.RoundTripper
+
+	after  time.Duration // how long an answer may take before the node is asked
+	within time.Duration // how soon it has to answer then
+}
+
+// hung says that the node does not answer. What it was asked for is with it.
+var hung = Errorf(CodeTimeout, "the node does not answer: its process hangs, or was stopped; once it goes on it may still do what it was asked").
+	WithHint("pandanode status; if that does not answer either, end the node's process and start it again")
+
+// RoundTrip is http.RoundTripper's.
+func (w watching) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	answered := make(chan struct{})
+	go func() {
+		for again := time.NewTimer(w.after); ; again.Reset(w.after) {
+			select {
+			case <-answered:
+			case <-ctx.Done():
+			case <-again.C:
+				if w.answers(ctx, r) {
+					continue
+				}
+				select {
+				case <-answered:
+				default:
+					cancel(hung)
+				}
+			}
+			again.Stop()
+			return
+		}
+	}()
+	answer, err := w.RoundTripper.RoundTrip(r.WithContext(ctx))
+	close(answered)
+	if err != nil {
+		if context.Cause(ctx) == error(hung) {
+			err = hung
+		}
+		cancel(nil)
+		return nil, err
+	}
+	answer.Body = ending{answer.Body, cancel}
+	return answer, nil
+}
+
+// answers says whether the node answers a request for its version.
+func (w watching) answers(ctx context.Context, of *http.Request) bool {
+	ctx, cancel := context.WithTimeout(ctx, w.within)
+	defer cancel()
+	url := *of.URL
+	url.Path, url.RawPath, url.RawQuery = routeVersion.path, "", ""
+	r, err := http.NewRequestWithContext(ctx, routeVersion.method, url.String(), nil)
+	if err != nil {
+		return false
+	}
+	answer, err := w.RoundTripper.RoundTrip(r)
+	if err != nil {
+		return false
+	}
+	_ = answer.Body.Close()
+	return true
+}
+
+// ending is the body of an answer, which ends the request when it is closed.
+type ending struct {
+	io.ReadCloser
+
+	cancel context.CancelCauseFunc
+}
+
+func (e ending) Close() error {
+	err := e.ReadCloser.Close()
+	e.cancel(nil)
+	return err
+}
