@@ -494,6 +494,21 @@ func TestStatusWaitsForANodeToAppear(t *testing.T) {
 	}
 }
 
+// TestSendOfLinesThatStops: who sends lines is told which of them cannot be sent, and what became of
+// the others.
+func TestSendOfLinesThatStops(t *testing.T) {
+	w := newWorld(t)
+	w.ok("group", "create", "tea")
+	for what, bad := range map[string]string{
+		"a long line": strings.Repeat("x", maxText+1), "a very long line": strings.Repeat("x", 3*maxText), "no UTF-8": "caf\xe9",
+	} {
+		r := w.run("one\n\n"+bad+"\nthree\n", "send", "tea", "--stdin")
+		if r.code != api.ExitUsage || strings.Count(r.out, "\n") != 1 || !strings.Contains(r.err, "line 3 of stdin") || !strings.Contains(r.err, "those after it are not") {
+			t.Errorf("%s: %+v", what, r)
+		}
+	}
+}
+
 func TestSendThatIsNotDeliveredInTime(t *testing.T) {
 	w := newWorld(t)
 	w.ok("group", "create", "tea")

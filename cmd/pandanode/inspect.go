@@ -242,8 +242,13 @@ foreseen fault without it.
 		Example: "  pandanode group reboot tea",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
-			_, err := c.Reboot(ctx, api.GroupRequest{Group: args[0]})
-			return err
+			r, err := c.Reboot(ctx, api.GroupRequest{Group: args[0]})
+			if err != nil {
+				return err
+			}
+			return a.show(r, func() {
+				fmt.Fprintln(a.out, "the group has fresh keys; the other devices are added to them as they come")
+			})
 		}),
 	}
 }

@@ -250,19 +250,24 @@ func (a *app) sendLines(ctx context.Context, c *api.Client, group, expire string
 		texts, size = nil, 0
 		return nil
 	}
-	for {
-		line, err := in.ReadSlice('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			err = fmt.Errorf("reading stdin: %w", err)
-			if len(line) > maxText { // ErrBufferFull
-				err = api.Errorf(api.CodeInvalid, "a line is longer than %d bytes (64 KiB)", maxText)
+	for n := 1; ; n++ {
+		stopped := func(err error) error {
+			if sent := flush(); sent != nil {
+				return sent
 			}
-			return errors.Join(flush(), err)
+			return api.Errorf(api.CodeOf(err), "line %d of stdin: %v; the lines before it are sent, and it and those after it are not", n, err)
+		}
+		line, err := in.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return stopped(checkText(string(line)))
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return errors.Join(flush(), fmt.Errorf("reading stdin: %w", err))
 		}
 		text := strings.TrimSuffix(strings.TrimSuffix(string(line), "\n"), "\r")
 		if !blank(text) {
 			if err := checkText(text); err != nil {
-				return errors.Join(flush(), err)
+				return stopped(err)
 			}
 			if len(texts) == maxLines || size+len(text) > maxLineBytes {
 				if err := flush(); err != nil {
