@@ -19,7 +19,7 @@ type watching struct {
 	within time.Duration // how soon it has to answer then
 }
 
-// hung says that the node does not answer. What it was asked for is with it.
+// hung says that the node does not answer. It still has the request.
 var hung = Errorf(CodeTimeout, "the node does not answer: its process hangs, or was stopped; once it goes on it may still do what it was asked").
 	WithHint("pandanode status; if that does not answer either, end the node's process and start it again")
 
