@@ -2,8 +2,10 @@ package api
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -49,7 +51,7 @@ func (w watching) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := w.RoundTripper.RoundTrip(r.WithContext(ctx))
 	close(answered)
 	if err != nil {
-		if context.Cause(ctx) == error(hung) {
+		if errors.Is(context.Cause(ctx), hung) {
 			err = hung
 		}
 		cancel(nil)
@@ -63,12 +65,8 @@ func (w watching) RoundTrip(r *http.Request) (*http.Response, error) {
 func (w watching) answers(ctx context.Context, of *http.Request) bool {
 	ctx, cancel := context.WithTimeout(ctx, w.within)
 	defer cancel()
-	url := *of.URL
-	url.Path, url.RawPath, url.RawQuery = routeVersion.path, "", ""
-	r, err := http.NewRequestWithContext(ctx, routeVersion.method, url.String(), nil)
-	if err != nil {
-		return false
-	}
+	r := of.Clone(ctx)
+	r.Method, r.URL, r.Body, r.ContentLength = routeVersion.method, &url.URL{Scheme: of.URL.Scheme, Host: of.URL.Host, Path: routeVersion.path}, nil, 0
 	answer, err := w.RoundTripper.RoundTrip(r)
 	if err != nil {
 		return false
