@@ -54,6 +54,7 @@ type loop struct {
 	fatal    func(error)            // the store takes no writes any more
 	done     <-chan struct{}        // closed when the node closes
 	requests chan request
+	ended    chan struct{} // closed when run has returned: no request is in its hands
 
 	opened  atomic.Bool    // the machine was made once: nobody waits long for a look at it
 	machine *group.Machine // nil: to be made from the durable rows
@@ -75,7 +76,21 @@ const (
 type request struct {
 	input group.Input
 	look  func(*group.Machine) error
-	reply chan answer // holds one
+	reply chan answer   // holds one
+	state *atomic.Int32 // requestWaits at first; nil: nobody can withdraw it
+}
+
+// States of a request. Whoever leaves requestWaits first decides: the loop begins it, or its
+// caller withdraws it.
+const (
+	requestWaits int32 = iota
+	requestBegun
+	requestWithdrawn
+)
+
+// begin says whether the loop may carry the request out: its caller still waits.
+func (r request) begin() bool {
+	return r.state == nil || r.state.CompareAndSwap(requestWaits, requestBegun)
 }
 
 type answer struct {
@@ -112,7 +127,7 @@ func sizeOf(in group.Input) int {
 }
 
 // step gives the machine an input and returns when its Ready is carried out: its writes are
-// durable then.
+// durable then. If it returns because ctx ended, the machine never got the input.
 func (l *loop) step(ctx context.Context, in group.Input) (group.Outcome, error) {
 	a := l.ask(ctx, request{input: in})
 	return a.outcome, a.err
@@ -123,8 +138,12 @@ func (l *loop) look(ctx context.Context, fn func(*group.Machine) error) error {
 	return l.ask(ctx, request{look: fn}).err
 }
 
+// ask has a request served. When ctx or the node ends, a request that was not begun is
+// withdrawn. For one that was begun ask waits, so that nobody but the caller touches what the
+// request writes to once ask has returned.
 func (l *loop) ask(ctx context.Context, r request) answer {
-	r.reply = make(chan answer, 1)
+	r.reply, r.state = make(chan answer, 1), new(atomic.Int32)
+	var gaveUp answer
 	select {
 	case l.requests <- r:
 	case <-ctx.Done():
@@ -136,14 +155,29 @@ func (l *loop) ask(ctx context.Context, r request) answer {
 	case a := <-r.reply:
 		return a
 	case <-ctx.Done():
-		return answer{err: ctx.Err()}
+		gaveUp.err = ctx.Err()
 	case <-l.done:
-		return answer{err: ErrClosed}
+		gaveUp.err = ErrClosed
+	}
+	if r.state.CompareAndSwap(requestWaits, requestWithdrawn) {
+		return gaveUp
+	}
+	select {
+	case a := <-r.reply:
+		return a
+	case <-l.ended: // after the reply, or without one: a test let it crash
+	}
+	select {
+	case a := <-r.reply:
+		return a
+	default:
+		return gaveUp
 	}
 }
 
 // run serves the machine until ctx ends.
 func (l *loop) run(ctx context.Context) {
+	defer close(l.ended)
 	timer := time.NewTimer(0) // New may have left something to do
 	defer timer.Stop()
 	for {
@@ -250,12 +284,17 @@ func (l *loop) serve(ctx context.Context, together []request, answers []answer) 
 		return
 	}
 	if look != nil {
-		answers[0].err = look(l.machine)
+		if together[0].begin() {
+			answers[0].err = look(l.machine)
+		}
 		return
 	}
 	began := time.Now()
 	l.machine.Keep(at.Kept, at.Now)
 	for i, r := range together {
+		if !r.begin() {
+			continue
+		}
 		outcome, refused := l.machine.Step(at.Now, r.input)
 		if errors.Is(refused, ErrStore) || errors.Is(refused, verdict.ErrCorrupt) {
 			l.fail(refused) // it may be ahead of the durable rows

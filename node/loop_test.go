@@ -57,7 +57,7 @@ func TestWhatIsNotDurableIsNotSent(t *testing.T) {
 		r := rows{store: store, prefix: groupPrefix(id)}
 		life := newLife(t.Context())
 		l := &loop{
-			log: slog.New(slog.DiscardHandler), rows: r, changed: new(signal), done: life.done, requests: make(chan request, maxWaiting),
+			log: slog.New(slog.DiscardHandler), rows: r, changed: new(signal), done: life.done, requests: make(chan request, maxWaiting), ended: make(chan struct{}),
 			fatal: func(err error) { t.Errorf("fatal: %v", err) },
 			apply: func(b storage.Batch) error {
 				if refuse {
@@ -292,4 +292,36 @@ func TestNoVerdict(t *testing.T) {
 			t.Errorf("the machine said %v: %v", v, got)
 		}
 	}
+}
+
+// TestGivenUp lets callers of a loop give up. One whose look has begun gets its variables back
+// only when the loop has done with them, and what waits behind it is never begun.
+func TestGivenUp(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		g := a.groups.get(w.create(a, "tea"))
+		begun, goOn := make(chan struct{}), make(chan struct{})
+		ctx, cancel := context.WithCancel(w.Context())
+		first, second := make(chan error, 1), make(chan error, 1)
+		go func() {
+			first <- g.loop.look(ctx, func(*group.Machine) error { close(begun); <-goOn; return nil })
+		}()
+		<-begun
+		go func() {
+			second <- g.loop.look(ctx, func(*group.Machine) error { w.Error("it was begun"); return nil })
+		}()
+		synctest.Wait()
+		cancel()
+		if err := <-second; !errors.Is(err, context.Canceled) {
+			w.Errorf("the one that waits: %v", err)
+		}
+		synctest.Wait()
+		returned := len(first)
+		close(goOn)
+		if err := <-first; returned > 0 || err != nil {
+			w.Errorf("its look was carried out, and is told (%d: before that had ended): %v", returned, err)
+		}
+		synctest.Wait()
+	})
 }

@@ -85,7 +85,7 @@ func (n *Node) newSession(genesis *identity.Genesis) *groupSession {
 		log: g.log, rows: r, apply: n.apply, outbox: g.mail.outbox, send: g.send, notify: g.notify, clock: n.clock.at, turned: g.turned, changed: g.changed,
 		erased: g.n.purger.erased, faulty: n.metrics.Faulty.Inc, files: g.n.files,
 		came:  func(entries []wire.EntryHash) { g.fresh.note(time.Now(), entries) },
-		crash: crash, fatal: n.fail, done: g.life.done, requests: make(chan request, maxWaiting),
+		crash: crash, fatal: n.fail, done: g.life.done, requests: make(chan request, maxWaiting), ended: make(chan struct{}),
 		open: func(now time.Time) (*group.Machine, error) {
 			incarnation, err := incarnationIn(n.store, n.me, genesis.ID)
 			if err != nil {
