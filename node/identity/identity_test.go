@@ -3,6 +3,7 @@ package identity
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -11,6 +12,7 @@ import (
 	"log/slog"
 	"math/big"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -336,6 +338,30 @@ func TestKey(t *testing.T) {
 	if err := Verify(public, wire.DomainEntry, testGroup, k.Sign(wire.DomainEntry, testGroup, []byte("x"))); !errors.Is(err, ErrForged) {
 		t.Errorf("a wiped key signs: %v", err)
 	}
+}
+
+// TestWipeWhileSigning wipes a key that others sign with: what they get holds, or is empty. It
+// is for the race detector.
+func TestWipeWhileSigning(t *testing.T) {
+	t.Parallel()
+	k, err := NewKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 50 {
+				s := k.Sign(wire.DomainEntry, testGroup, []byte("x"))
+				if s.Signature != nil && Verify(k.Public(), wire.DomainEntry, testGroup, s) != nil {
+					t.Error("half a key signs")
+				}
+				_ = k.SecretSeed()
+			}
+		})
+	}
+	k.Wipe()
+	all.Wait()
 }
 
 func TestKeyDoesNotPrint(t *testing.T) {

@@ -6,16 +6,18 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 
 	"github.com/pandanode/pandanode/internal/signature"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
 // Key is a secret Ed25519 key of a user or of a device's log. It cannot be
-// compared or printed.
+// compared or printed. Its methods may be called from any goroutine.
 type Key struct {
 	_      [0]func()
 	public [ed25519.PublicKeySize]byte
+	lock   *sync.RWMutex // of secret
 	// secret is seed ‖ public; nil when wiped. In an unexported field of another struct fmt
 	// calls no methods, and follows one pointer for a verb that does not fit: so there are
 	// two pointers.
@@ -38,7 +40,7 @@ func KeyFromSeed(seed []byte) (*Key, error) {
 		return nil, fmt.Errorf("a key's seed has %d bytes, not %d", ed25519.SeedSize, len(seed))
 	}
 	secret := (*[ed25519.PrivateKeySize]byte)(ed25519.NewKeyFromSeed(seed))
-	k := &Key{secret: &secret}
+	k := &Key{lock: new(sync.RWMutex), secret: &secret}
 	copy(k.public[:], secret[ed25519.SeedSize:])
 	return k, nil
 }
@@ -46,6 +48,8 @@ func KeyFromSeed(seed []byte) (*Key, error) {
 // SecretSeed returns the 32 bytes to be sealed at rest, nil if the key is wiped. The caller
 // wipes them.
 func (k *Key) SecretSeed() []byte {
+	k.lock.RLock()
+	defer k.lock.RUnlock()
 	if k.secret == nil {
 		return nil
 	}
@@ -58,6 +62,8 @@ func (k *Key) Public() []byte { return append([]byte(nil), k.public[:]...) }
 // Sign signs a payload in a domain and group. A wiped key returns an empty signature, which
 // no receiver accepts.
 func (k *Key) Sign(d wire.Domain, group wire.GroupID, payload []byte) wire.Signed {
+	k.lock.RLock()
+	defer k.lock.RUnlock()
 	if k.secret == nil {
 		return wire.Signed{Payload: payload}
 	}
@@ -67,6 +73,8 @@ func (k *Key) Sign(d wire.Domain, group wire.GroupID, payload []byte) wire.Signe
 // Wipe clears the key. The expanded copy that crypto/ed25519 keeps for repeated
 // signing goes when the garbage collector takes the key's memory.
 func (k *Key) Wipe() {
+	k.lock.Lock()
+	defer k.lock.Unlock()
 	if k.secret != nil {
 		clear((*k.secret)[:])
 		k.secret = nil
