@@ -27,7 +27,7 @@ func APIError(err error) error {
 		return err
 	}
 	if e, ok := errors.AsType[*config.UntrustedError](err); ok {
-		return api.Errorf(api.CodeNotPermitted, "%v", err).WithHint("%s", e.Help)
+		return api.Errorf(api.CodeNotPermitted, "%v", err).WithHint("%s", e.Help).Because(err)
 	}
 	for _, e := range []struct {
 		err  error
@@ -45,6 +45,7 @@ func APIError(err error) error {
 		{storage.ErrNoSpace, api.CodeLimited, "free some space on the disk of this home"},
 		{ErrListen, api.CodeConflict, "end the program that has the port, or name another one in listen of the configuration"},
 		{storage.ErrInUse, api.CodeConflict, "wait until that process has ended, or end it"},
+		{ErrRunning, api.CodeConflict, ""},
 		{storage.ErrNotInitialised, api.CodeNotFound, "pandanode init"},
 		{storage.ErrForeign, api.CodeCorrupt, "put back the keys file that belongs to this home"},
 		{storage.ErrTooLarge, api.CodeLimited, ""},
@@ -80,7 +81,7 @@ func APIError(err error) error {
 		{wire.ErrMalformed, api.CodeInvalid, ""},
 	} {
 		if errors.Is(err, e.err) {
-			out := api.Errorf(e.code, "%s", inWords(err))
+			out := api.Errorf(e.code, "%s", inWords(err)).Because(err)
 			if e.hint != "" {
 				out = out.WithHint("%s", e.hint)
 			}

@@ -27,6 +27,10 @@ const suite = 0x0001
 // CreateGroup founds a group with this user as its owner. When it returns, the
 // group is durable; it is published as soon as there is somebody to publish it to.
 func (n *Node) CreateGroup(ctx context.Context, c CreateGroup) (wire.GroupID, error) {
+	if !n.callers.enter() {
+		return wire.GroupID{}, ErrClosed
+	}
+	defer n.callers.leave()
 	if c.Policy == 0 {
 		c.Policy = wire.PolicyOpen
 		if c.Private {

@@ -44,7 +44,7 @@ func (t *fileTable) stage(ctx context.Context, n newFile, src io.Reader) (conten
 	if n.Size < 0 || n.Size > t.cfg.Max {
 		return out, fmt.Errorf("%w: the file has %d bytes, and at most %d are sent (files.max)", ErrInvalid, n.Size, t.cfg.Max)
 	}
-	in := bufio.NewReader(src)
+	in := bufio.NewReaderSize(&reading{ctx: ctx, r: src}, readAtOnce)
 	head, err := in.Peek(512)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return out, fmt.Errorf("reading the file: %w", err)
@@ -78,11 +78,11 @@ func (t *fileTable) stage(ctx context.Context, n newFile, src io.Reader) (conten
 		}
 		out.Size, out.Preview, src = int64(len(b)), picture.Preview(b, content.MaxPreview), bytes.NewReader(b)
 	}
-	return out, t.seal(ctx, &out, src)
+	return out, t.seal(&out, src)
 }
 
 // seal writes the blob of a file to the disk.
-func (t *fileTable) seal(ctx context.Context, out *content.File, src io.Reader) (err error) {
+func (t *fileTable) seal(out *content.File, src io.Reader) (err error) {
 	need := blob.Room(blob.Length(out.Size))
 	t.mu.Lock()
 	if err = t.makeRoom(need); err == nil {
@@ -108,7 +108,7 @@ func (t *fileTable) seal(ctx context.Context, out *content.File, src io.Reader) 
 			err = diskError(err)
 		}
 	}()
-	sealed, err := blob.Seal(f, reading{ctx, src}, out.Size, out.Key)
+	sealed, err := blob.Seal(f, src, out.Size, out.Key)
 	if errors.Is(err, blob.ErrSize) {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -133,17 +133,39 @@ func (t *fileTable) seal(ctx context.Context, out *content.File, src io.Reader) 
 	return nil
 }
 
-// reading ends with its context.
+// readAtOnce is how much of a file is read at once.
+const readAtOnce = 64 << 10
+
+// reading ends with its context, though a Read of r may block for ever. Until then nobody reads
+// r but when somebody reads this.
 type reading struct {
 	ctx context.Context //nolint:containedctx // for one call
 	r   io.Reader
+	buf []byte // that r reads into, which does so on after the context has ended
 }
 
-func (r reading) Read(p []byte) (int, error) {
+func (r *reading) Read(p []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}
-	return r.r.Read(p)
+	if r.buf == nil {
+		r.buf = make([]byte, readAtOnce)
+	}
+	type read struct {
+		n   int
+		err error
+	}
+	buf, done := r.buf[:min(len(p), len(r.buf))], make(chan read, 1)
+	go func() {
+		n, err := r.r.Read(buf)
+		done <- read{n, err}
+	}()
+	select {
+	case got := <-done:
+		return copy(p, buf[:got.n]), got.err
+	case <-r.ctx.Done():
+		return 0, r.ctx.Err()
+	}
 }
 
 // diskError names a full disk as the store does.

@@ -46,6 +46,10 @@ type joinProgress struct {
 // that waits, and else asks the members whether one still is; one that this device is out of, or waits to get
 // into, is asked again at once.
 func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
+	if !n.callers.enter() {
+		return ErrClosed
+	}
+	defer n.callers.leave()
 	if g := n.groups.get(id); g != nil {
 		st, err := g.status(ctx)
 		switch {

@@ -80,8 +80,8 @@ type request struct {
 	state *atomic.Int32 // requestWaits at first; nil: nobody can withdraw it
 }
 
-// States of a request. Whoever leaves requestWaits first decides: the loop begins it, or its
-// caller withdraws it.
+// States of a request. The first to leave requestWaits decides: the loop, which begins it, or
+// its caller, who withdraws it.
 const (
 	requestWaits int32 = iota
 	requestBegun

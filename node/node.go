@@ -24,8 +24,8 @@ import (
 	"github.com/pandanode/pandanode/storage"
 )
 
-// Node is an open device. Its methods may be called from any goroutine; they give
-// ErrClosed after Close.
+// Node is an open device. Its methods may be called from any goroutine. After Close all calls
+// of API give ErrClosed, and so do the methods that give an error; the others answer as before.
 type Node struct {
 	cfg       Config
 	log       *slog.Logger
@@ -60,6 +60,7 @@ type Node struct {
 	mailing   chan struct{} // holds one for each mailbox that this node talks to
 
 	running atomic.Bool // since Run
+	callers *callers
 
 	close  func() error // once
 	failed chan error   // holds one: why the node cannot go on
@@ -88,11 +89,13 @@ type hooks struct {
 	crash   func(wire.GroupID, boundary) bool // true: stop here, as a crash would
 }
 
-// Close ends everything that the node started and closes its store. It waits until
-// that is done and may be called again.
+// Close ends everything that the node started and closes its store. It waits until that is
+// done, calls in progress included, which end soon, and may be called again. The function that
+// a stream of API calls may call it, too.
 func (n *Node) Close() error { return n.close() }
 
 func (n *Node) shut() error {
+	n.callers.end()
 	if n.page != nil {
 		n.page.Close()
 	}
@@ -132,7 +135,9 @@ func (n *Node) shut() error {
 // A Run that cannot begin leaves the node open, and says so before it calls Serving: another
 // one runs (ErrRunning), or the socket or the address of the metrics cannot be had. After
 // Close it gives ErrClosed.
-func (n *Node) Run(ctx context.Context) error {
+func (n *Node) Run(ctx context.Context) error { return APIError(n.run(ctx)) }
+
+func (n *Node) run(ctx context.Context) error {
 	if !n.running.CompareAndSwap(false, true) {
 		return ErrRunning
 	}

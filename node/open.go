@@ -25,6 +25,11 @@ import (
 // crash in between leaves a home that the next call completes. Of calls at the same time one
 // gets the node, and the others ErrInUse. Errors: those of Init and Open.
 func OpenOrInit(ctx context.Context, cfg Config, name string) (*Node, error) {
+	n, err := openOrInit(ctx, cfg, name)
+	return n, APIError(err)
+}
+
+func openOrInit(ctx context.Context, cfg Config, name string) (*Node, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
@@ -43,8 +48,13 @@ func OpenOrInit(ctx context.Context, cfg Config, name string) (*Node, error) {
 }
 
 // Open opens a device and starts it; ctx is for the opening alone, which it ends between two
-// steps. The node runs until Close. Errors: those of storage.Open and of ctx; ErrInvalid.
-func Open(ctx context.Context, cfg Config) (*Node, error) { return open(ctx, cfg, nil) }
+// steps. The node runs until Close. Errors: those of storage.Open and of ctx; ErrInvalid. All have
+// a code (api.CodeOf): CodeConflict if another process has the home, CodeLocked without the right
+// passphrase or key file, CodeNotFound if there is no device in it.
+func Open(ctx context.Context, cfg Config) (*Node, error) {
+	n, err := open(ctx, cfg, nil)
+	return n, APIError(err)
+}
 
 func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bool) (*Node, error) {
 	if err := cfg.validate(); err != nil {
@@ -73,7 +83,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 func newNode(ctx context.Context, cfg Config) *Node {
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, opened: time.Now(), life: newLife(context.WithoutCancel(ctx)), changed: new(signal), feed: newFeed(),
-		failed: make(chan error, 1), mailing: make(chan struct{}, mailAtOnce),
+		callers: newCallers(), failed: make(chan error, 1), mailing: make(chan struct{}, mailAtOnce),
 	}
 	n.hookTable.n, n.hookTable.apply = n, n.apply
 	n.relays.ready = make(chan host.Host, 1)
@@ -242,6 +252,6 @@ func (n *Node) begin(context.Context) error {
 	if err := n.SetHooks(n.cfg.Hooks); err != nil {
 		return err
 	}
-	n.page = web.New(web.Config{API: n.API(), Port: n.cfg.WebPort, Hosts: n.cfg.WebHosts, Log: n.log})
+	n.page = web.New(web.Config{API: localAPI(n, nil), Port: n.cfg.WebPort, Hosts: n.cfg.WebHosts, Log: n.log})
 	return nil
 }

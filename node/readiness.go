@@ -75,8 +75,11 @@ func (n *Node) lacks(ctx context.Context, level api.Level, title func(*groupSess
 // when it grows. Everything else wakes Wait by itself.
 const tablePoll = 500 * time.Millisecond
 
-// Wait returns when a level is reached, or with the error of ctx.
-func (n *Node) Wait(ctx context.Context, level api.Level) error {
+// Wait returns when a level is reached, or with the error of ctx, which then says what is
+// missing. Errors: also ErrInvalid; ErrClosed; all have a code (api.CodeOf).
+func (n *Node) Wait(ctx context.Context, level api.Level) error { return APIError(n.wait(ctx, level)) }
+
+func (n *Node) wait(ctx context.Context, level api.Level) error {
 	table := time.NewTicker(tablePoll)
 	defer table.Stop()
 	for {

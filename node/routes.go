@@ -14,10 +14,10 @@ import (
 )
 
 // localAPI is the node as the local API shows it: a thin layer of names and text, an area
-// beside the other. stop asks Run to end.
-func localAPI(n *Node, stop func()) api.API {
+// beside the other, behind one door. stop asks Run to end; nil: Shutdown is refused.
+func localAPI(n *Node, stop func()) guarded {
 	r := routes{n}
-	return api.Areas{
+	return guarded{callers: n.callers, in: api.Areas{
 		DeviceAPI:  deviceRoutes{r, stop},
 		GroupAPI:   groupRoutes{r},
 		AdminAPI:   adminRoutes{r},
@@ -30,7 +30,7 @@ func localAPI(n *Node, stop func()) api.API {
 		PeopleAPI:  peopleRoutes{r},
 		Store:      runningStore{atRest(n), n.log},
 		WebAPI:     n.page,
-	}
+	}}
 }
 
 // routes is the part that all areas of the API share: the node, and the resolution of

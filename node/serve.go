@@ -80,13 +80,19 @@ func serveHTTP(l net.Listener, s *http.Server, what string, failed chan<- error)
 }
 
 // API is the local API for the program that the node is part of: the same answers as
-// on the socket. Nothing stops the node through it.
-func (n *Node) API() api.API { return localAPI(n, func() {}) }
+// on the socket, and files themselves. Its errors wrap those of this package. It refuses
+// Shutdown, which is Close. After Close every call gives ErrClosed.
+func (n *Node) API() api.WithContents {
+	g := localAPI(n, nil)
+	g.here = true
+	return g
+}
 
-// Handler serves the local API, metrics and health over any listener; without Run
-// nobody can stop the node through it.
-func (n *Node) Handler() http.Handler { return localHandler(n, func() {}) }
+// Handler serves the local API, metrics and health over any listener. Nobody can stop the node
+// through it.
+func (n *Node) Handler() http.Handler { return localHandler(n, nil) }
 
+// localHandler serves all that the socket offers. stop: see localAPI.
 func localHandler(n *Node, stop func()) http.Handler {
 	mux := observation(n)
 	mux.Handle("/", api.Handler(localAPI(n, stop)))

@@ -25,7 +25,7 @@ func (s deviceRoutes) Status(ctx context.Context, r api.StatusRequest) (api.Stat
 		}
 		wait, cancel := within(ctx, r.Timeout)
 		defer cancel()
-		if err := s.n.Wait(wait, r.Wait); err != nil {
+		if err := s.n.wait(wait, r.Wait); err != nil {
 			if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 				return api.Status{}, api.Errorf(api.CodeTimeout, "not %s: %v", r.Wait, strings.TrimSuffix(err.Error(), ": "+context.DeadlineExceeded.Error()))
 			}
@@ -140,6 +140,9 @@ func (s deviceRoutes) Checkup(ctx context.Context, r api.CheckupRequest) (api.Ch
 }
 
 func (s deviceRoutes) Shutdown(context.Context, api.Empty) (api.Empty, error) {
+	if s.stop == nil {
+		return api.Empty{}, api.Errorf(api.CodeConflict, "the node is a part of a program, which alone can end it")
+	}
 	s.stop()
 	return api.Empty{}, nil
 }

@@ -436,11 +436,11 @@ func TestErrorsKeepTheirCode(t *testing.T) {
 		sent.Candidates = []Candidate{{ID: "id", Name: "name"}}
 		e.err = fmt.Errorf("wrapped: %w", sent)
 		_, err := c.Group(t.Context(), GroupRequest{"x"})
-		if got := AsError(err); !reflect.DeepEqual(got, sent) {
+		if got := AsError(err); fmt.Sprintf("%+v", *got) != fmt.Sprintf("%+v", *sent) {
 			t.Errorf("call: got %+v, want %+v", got, sent)
 		}
 		err = c.Events(t.Context(), EventsRequest{}, func(Event) error { return nil })
-		if got := AsError(err); !reflect.DeepEqual(got, sent) {
+		if got := AsError(err); fmt.Sprintf("%+v", *got) != fmt.Sprintf("%+v", *sent) {
 			t.Errorf("stream: got %+v, want %+v", got, sent)
 		}
 		if got := ExitCode(fmt.Errorf("wrapped: %w", err)); got != exit {

@@ -20,10 +20,10 @@ const (
 	CodeUnavailable  Code = "unavailable"         // no node is running, or it is closing
 	CodeNotFound     Code = "not-found"           // there is no such thing here
 	CodeNotPermitted Code = "not-permitted"       // the group's rules do not allow it
-	CodeLocked       Code = "locked"              // the store needs a passphrase or key file, or another process has it
+	CodeLocked       Code = "locked"              // the store needs another passphrase or key file, or one at all
 	CodeTimeout      Code = "timeout"             // it did not happen in time; accepted messages stay queued
 	CodeNoPeers      Code = "no-peers"            // nobody could be asked
-	CodeConflict     Code = "conflict"            // it exists already, or does not fit the present state
+	CodeConflict     Code = "conflict"            // it exists already, another process has it, or it does not fit the present state
 	CodeVerification Code = "verification-failed" // a signature, hash or key does not hold
 	CodeCorrupt      Code = "store-corrupt"       // the store is damaged
 	CodeNewer        Code = "store-newer"         // the store was written by a newer version
@@ -80,9 +80,22 @@ type Error struct {
 	Retryable bool   `json:"retryable"`      // the same request may succeed later
 	// Candidates are what an ambiguous name fits.
 	Candidates []Candidate `json:"candidates,omitempty"`
+
+	cause error // what it came from, in process; it does not travel
 }
 
 func (e *Error) Error() string { return e.Message }
+
+// Unwrap gives what the error came from, for errors.Is: of a call in process the node's own
+// error, of a [Client] the error of a context or of the machine. Nil: it came from a node as text.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Because returns a copy of e that wraps err, too.
+func (e *Error) Because(err error) *Error {
+	c := *e
+	c.cause = errors.Join(e.cause, err)
+	return &c
+}
 
 // Errorf makes an Error without a hint. It is retryable where the code alone says so.
 func Errorf(code Code, format string, args ...any) *Error {
@@ -120,11 +133,11 @@ func AsError(err error) *Error {
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return Errorf(CodeTimeout, "%v", err)
+		return Errorf(CodeTimeout, "%v", err).Because(err)
 	case errors.Is(err, context.Canceled):
-		return Errorf(CodeInterrupted, "%v", err)
+		return Errorf(CodeInterrupted, "%v", err).Because(err)
 	}
-	return Errorf(CodeInternal, "%v", err)
+	return Errorf(CodeInternal, "%v", err).Because(err)
 }
 
 // CodeOf gives the code of an error; empty for nil.

@@ -24,10 +24,18 @@ type FileAPI interface {
 
 // Contents are files themselves. They travel as they are, beside the table of routes.
 type Contents interface {
-	// Upload seals a file of a size for a message that names it in SendRequest.Files.
+	// Upload seals a file of a size for a message that names it in SendRequest.Files. When ctx
+	// ends it returns, though a Read of body may last; it reads nothing after that one.
 	Upload(ctx context.Context, r UploadRequest, size int64, body io.Reader) (File, error)
 	// OpenFile opens a file that is here. The caller closes it.
 	OpenFile(ctx context.Context, file string) (FileContent, error)
+}
+
+// WithContents is an API that has the files themselves, as a node in process has. A [Client] has
+// Upload, and ReadFile in the place of OpenFile.
+type WithContents interface {
+	API
+	Contents
 }
 
 // FilesRequest asks for the files that messages name.

@@ -154,7 +154,7 @@ type Areas struct {
 	WebAPI
 }
 
-var _ API = Areas{}
+var _ WithContents = Areas{}
 
 // The routes. Each is used by the client and by Handler, and by nothing else.
 var (
