@@ -7,6 +7,7 @@ package bot
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/pandanode/pandanode/node/api"
@@ -29,9 +30,13 @@ type Bot struct {
 	// in one group take each other's messages away. See api.CursorRequest for what it may be.
 	Name string
 	// Answer gives the answer to a message; empty: none. It may be called again for a message
-	// whose answer was not sent when the bot was killed, so what else it does has to bear that.
+	// that was not acknowledged when the bot was killed, so what else it does has to bear that.
 	// An error ends Run, and the message comes again at the next Run.
 	Answer func(ctx context.Context, m api.Message) (string, error)
+	// Refused is told of an answer that can never be sent: it is blank, longer than 64 KiB or no
+	// UTF-8, the message is gone, or another answer to it was sent before the bot was killed. The
+	// bot goes on, and the message does not come again. Nil: it is logged by log/slog.
+	Refused func(ctx context.Context, m api.Message, err error)
 }
 
 // Pauses after the node went away. Between them Run tries again.
@@ -40,14 +45,18 @@ const (
 	lastPause  = 10 * time.Second
 )
 
-// acknowledgeEvery is how many messages are acknowledged together. Those between come again
-// after a crash, and their answers are not sent again.
+// acknowledgeEvery is how many messages of a backlog are acknowledged together. Those between
+// come again after a crash, and their answers are not sent again.
 const acknowledgeEvery = 64
 
 // Run answers the messages of others that come from its first start on, until ctx ends. While
 // the node is away it waits. An error of Answer ends it, and so does one of the node that does
-// not go away by itself, such as that the group is not here.
+// not go away by itself: the group is not here, the bot may not write in it, a node of this
+// process was closed. api.CodeInvalid: the bot lacks a field.
 func (b *Bot) Run(ctx context.Context) error {
+	if err := b.check(); err != nil {
+		return err
+	}
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		began := time.Now()
 		err := b.run(ctx)
@@ -71,10 +80,32 @@ func (b *Bot) Run(ctx context.Context) error {
 var errAway = errors.New("the node is away")
 
 func away(err error) error {
-	if code := api.CodeOf(err); code == api.CodeUnavailable || code == api.CodeTimeout || code == api.CodeLocked {
-		return errors.Join(errAway, err)
+	if err == nil {
+		return nil
 	}
-	return err
+	switch e := api.AsError(err); e.Code {
+	case api.CodeUnavailable: // for good, if a node of this process was closed
+		if !e.Retryable {
+			return err
+		}
+	case api.CodeTimeout, api.CodeLocked:
+	default:
+		return err
+	}
+	return errors.Join(errAway, err)
+}
+
+// check refuses a bot that could not run.
+func (b *Bot) check() error {
+	for _, field := range []struct {
+		name  string
+		empty bool
+	}{{"Node", b.Node == nil}, {"Group", b.Group == ""}, {"Name", b.Name == ""}, {"Answer", b.Answer == nil}} {
+		if field.empty {
+			return api.Errorf(api.CodeInvalid, "a bot needs a %s", field.name)
+		}
+	}
+	return nil
 }
 
 func (b *Bot) run(ctx context.Context) error {
@@ -86,34 +117,91 @@ func (b *Bot) run(ctx context.Context) error {
 	if err != nil {
 		return away(err)
 	}
-	acknowledge := func(cursor uint64) error {
-		_, err := b.Node.Acknowledge(ctx, api.AcknowledgeRequest{Group: g.ID, Name: b.Name, Cursor: cursor})
-		return away(err)
+	t := &turn{Bot: b, me: me.User, group: g.ID, together: acknowledgeEvery}
+	if err := t.read(ctx, false); err != nil {
+		return err
 	}
+	if err := t.acknowledge(ctx); err != nil { // no other message may come for a long time
+		return err
+	}
+	t.together = 1
+	return t.read(ctx, true)
+}
+
+// turn is a bot as long as its node is there.
+type turn struct {
+	*Bot
+	me, group string
+	cursor    uint64 // up to which all is dealt with
+	told      uint64 // that the node was told of
+	waits     int    // messages between
+	together  int    // that are acknowledged together
+}
+
+// read deals with what is there, or with what comes.
+func (t *turn) read(ctx context.Context, follow bool) error {
 	var failed error // of Answer, which is not the stream's
-	waits := 0
-	err = b.Node.Timeline(ctx, api.TimelineRequest{Group: g.ID, As: b.Name, Follow: true}, func(h api.Happening) error {
-		if h.Message == nil || h.Message.Change != nil || h.Message.User == me.User || h.Message.Deleted != nil || h.Message.Expired {
-			return nil // the next message acknowledges it, too
-		}
-		text, err := b.Answer(ctx, *h.Message)
-		if err != nil {
-			failed = err
-			return err
-		}
-		if text != "" {
-			if _, err := b.Node.Send(ctx, api.SendRequest{Group: g.ID, Text: text, ReplyTo: h.Message.ID, Key: b.Name + "/" + h.Message.ID}); err != nil {
-				return away(err)
+	err := t.Node.Timeline(ctx, api.TimelineRequest{Group: t.group, As: t.Name, Follow: follow}, func(h api.Happening) error {
+		if h.Message != nil && h.Message.Change == nil && h.Message.User != t.me && h.Message.Deleted == nil && !h.Message.Expired {
+			text, err := t.Answer(ctx, *h.Message)
+			if err != nil {
+				failed = err
+				return err
 			}
+			if err := t.send(ctx, *h.Message, text); err != nil {
+				return err
+			}
+			t.waits++
 		}
-		if waits++; waits < acknowledgeEvery && !h.Live {
-			return nil
+		if t.cursor = h.Cursor; t.waits < t.together {
+			return nil // the next one acknowledges it, too
 		}
-		waits = 0
-		return acknowledge(h.Cursor)
+		return t.acknowledge(ctx)
 	})
 	if failed != nil {
 		return failed
 	}
 	return away(err)
+}
+
+func (t *turn) acknowledge(ctx context.Context) error {
+	if t.cursor == t.told {
+		return nil
+	}
+	_, err := t.Node.Acknowledge(ctx, api.AcknowledgeRequest{Group: t.group, Name: t.Name, Cursor: t.cursor})
+	if err == nil {
+		t.told, t.waits = t.cursor, 0
+	}
+	return away(err)
+}
+
+// send sends an answer, if there is one. An answer that can never be sent is refused, so that
+// nobody stops the bot with a message whose answer is one.
+func (t *turn) send(ctx context.Context, m api.Message, text string) error {
+	if text == "" {
+		return nil
+	}
+	_, err := t.Node.Send(ctx, api.SendRequest{Group: t.group, Text: text, ReplyTo: m.ID, Key: t.Name + "/" + m.ID})
+	if err == nil || !t.hopeless(ctx, err) {
+		return away(err)
+	}
+	if t.Refused == nil {
+		slog.WarnContext(ctx, "the answer of a bot cannot be sent", "bot", t.Name, "group", t.group, "message", m.ID, "err", err)
+	} else {
+		t.Refused(ctx, m, err)
+	}
+	return nil
+}
+
+// hopeless says whether an error is of the answer alone: of its text, of a message that is gone,
+// or since another answer has its key.
+func (t *turn) hopeless(ctx context.Context, err error) bool {
+	switch api.CodeOf(err) {
+	case api.CodeInvalid:
+		return true
+	case api.CodeNotFound, api.CodeConflict:
+		g, lost := t.Node.Group(ctx, api.GroupRequest{Group: t.group})
+		return lost == nil && (g.State == api.StateMember || g.State == api.StateSyncing) && !g.Leaving
+	}
+	return false
 }
