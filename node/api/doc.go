@@ -14,14 +14,16 @@
 // with that id in the header Last-Event-ID gets the items after it. A cursor that is not of
 // this run of the node, or of this store, is refused with [CodeConflict].
 //
-// Errors are [Error]: {code, message, hint, retryable}. The table in errors.go maps
+// Errors are [Error]: {code, message, hint, retryable}; [CodeOf] gives the code. Text that is not
+// UTF-8 and numbers below 0 are refused with [CodeInvalid] ([Check]). The table in errors.go maps
 // each code to its HTTP status and its exit code.
 //
 // # Names
 //
 // IDs are text as node/wire prints it. Wherever a request says Group or User, three things
-// are accepted: the full ID, a prefix of it of at least six characters that only one fits,
-// or a name that only one has. A name or prefix that fits several is refused with
+// are accepted: the full ID, a prefix of it of at least 16 characters ([MinPrefix]) that
+// only one fits, or a name that only one has. [JoinRequest] alone wants the full ID, as Find
+// gives it: the group is not here yet. A name or prefix that fits several is refused with
 // [CodeAmbiguous] and the candidates. [Resolve] is that rule.
 //
 // # What this package does not do

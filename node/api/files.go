@@ -3,12 +3,14 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -177,7 +179,7 @@ func serveContents(mux *http.ServeMux, c Contents) {
 		writeJSON(w, http.StatusOK, f)
 	})
 	mux.HandleFunc(http.MethodGet+" "+pathContent, func(w http.ResponseWriter, r *http.Request) {
-		f, err := c.OpenFile(r.Context(), r.PathValue("file"))
+		f, err := c.OpenFile(r.Context(), pathValue(r, "file"))
 		if err != nil {
 			writeError(w, err)
 			return
@@ -203,8 +205,49 @@ var harmless = map[string]bool{
 	"image/jpeg": true, "image/png": true, "image/webp": true, "image/gif": true, "audio/mpeg": true, "audio/ogg": true, "video/mp4": true, "video/webm": true,
 }
 
-// Upload seals a file of a size for a message.
+// source is what a client uploads. It remembers how reading it failed, and never closes it.
+type source struct {
+	r     io.Reader
+	wants int64
+
+	mu     sync.Mutex // the connection reads in its own goroutine
+	had    int64
+	failed error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.had += int64(n); err != nil {
+		s.failed = err
+	}
+	return n, err
+}
+
+// fault says what is wrong with the file itself; nil: nothing is known to be.
+func (s *source) fault() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.failed != nil && !errors.Is(s.failed, io.EOF):
+		return Errorf(CodeInternal, "reading the file: %v", s.failed).Because(s.failed)
+	case s.failed != nil && s.had < s.wants:
+		return Errorf(CodeInvalid, "the file is not as long as was said: it has %d bytes, and not %d", s.had, s.wants)
+	case s.had > s.wants:
+		return Errorf(CodeInvalid, "the file is not as long as was said: it has more than %d bytes", s.wants)
+	}
+	return nil
+}
+
+// Upload seals a file of a size for a message. An error of body is not retryable.
 func (c *Client) Upload(ctx context.Context, r UploadRequest, size int64, body io.Reader) (File, error) {
+	if err := Check(r); err != nil {
+		return File{}, err
+	}
+	if size < 0 {
+		return File{}, Errorf(CodeInvalid, "a file of %d bytes", size)
+	}
 	query := url.Values{"name": {r.Name}}
 	if r.MediaType != "" {
 		query.Set("type", r.MediaType)
@@ -216,7 +259,8 @@ func (c *Client) Upload(ctx context.Context, r UploadRequest, size int64, body i
 		query.Set("group", r.Group)
 	}
 	var out File
-	if size == 0 {
+	from := &source{r: body, wants: size}
+	if body = from; size == 0 {
 		body = http.NoBody
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://node"+pathUpload+"?"+query.Encode(), body)
@@ -226,6 +270,9 @@ func (c *Client) Upload(ctx context.Context, r UploadRequest, size int64, body i
 	req.ContentLength = size
 	answer, err := c.http.Do(req)
 	if err != nil {
+		if fault := from.fault(); fault != nil && ctx.Err() == nil {
+			return out, fault
+		}
 		return out, c.unreachable(ctx, err)
 	}
 	defer answer.Body.Close()

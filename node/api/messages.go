@@ -75,7 +75,7 @@ type Sent struct {
 // DeliveryRequest asks how far an own message is, or waits until it is as far as that.
 type DeliveryRequest struct {
 	Group   string   `path:"group"`
-	Message string   `path:"message"`  // its full ID
+	Message string   `path:"message"`  // see MessageRequest
 	Wait    Delivery `query:"wait"`    // answer when this is reached, or at Timeout with what is; empty: at once
 	Timeout Duration `query:"timeout"` // for Wait; 0: until the caller hangs up
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding"
 	"encoding/json"
 	"errors"
@@ -11,11 +12,15 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // encodeRequest gives the URL and the body of a request; a nil body if the
 // method has none.
 func encodeRequest(method, path string, req any) (string, []byte, error) {
+	if err := Check(req); err != nil {
+		return "", nil, err
+	}
 	query := url.Values{}
 	v := reflect.ValueOf(req)
 	for i := range v.NumField() {
@@ -25,10 +30,10 @@ func encodeRequest(method, path string, req any) (string, []byte, error) {
 			if err != nil {
 				return "", nil, err
 			}
-			if text == "" || text == "." || text == ".." {
+			if text == "" {
 				return "", nil, Errorf(CodeInvalid, "%q names no %s", text, name)
 			}
-			path = strings.Replace(path, "{"+name+"}", url.PathEscape(text), 1)
+			path = strings.Replace(path, "{"+name+"}", escapeSegment(text), 1)
 		} else if name, ok := tag.Lookup("query"); ok && !v.Field(i).IsZero() {
 			text, err := fieldText(v.Field(i))
 			if err != nil {
@@ -52,6 +57,53 @@ func encodeRequest(method, path string, req any) (string, []byte, error) {
 		return "", nil, Errorf(CodeInvalid, "the request has %d bytes, at most %d", len(body), maxRequest)
 	}
 	return path, body, nil
+}
+
+// escapeSegment escapes one segment of a path. A segment of dots alone would else be taken for a
+// folder (RFC 3986, Section 5.2.4).
+func escapeSegment(text string) string {
+	if text == "." || text == ".." {
+		return strings.ReplaceAll(text, ".", "%2E")
+	}
+	return url.PathEscape(text)
+}
+
+// markSlashes has h get a segment that is nothing but slashes with one more. http.ServeMux takes
+// a segment "%2F" for the end of the path. pathValue takes that slash away.
+func markSlashes(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		segments := strings.Split(r.URL.EscapedPath(), "/")
+		marked := false
+		for i, s := range segments {
+			if onlySlashes(s) {
+				segments[i], marked = s+"%2F", true
+			}
+		}
+		if marked {
+			u, raw := *r.URL, strings.Join(segments, "/")
+			if plain, err := url.PathUnescape(raw); err == nil {
+				u.Path, u.RawPath = plain, raw
+				c := *r
+				c.URL = &u
+				r = &c
+			}
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func onlySlashes(segment string) bool {
+	text, err := url.PathUnescape(segment)
+	return err == nil && text != "" && strings.Trim(text, "/") == ""
+}
+
+// pathValue is a segment of a path, as it was sent.
+func pathValue(r *http.Request, name string) string {
+	text := r.PathValue(name)
+	if text != "" && strings.Trim(text, "/") == "" {
+		return text[1:]
+	}
+	return text
 }
 
 // hasBody says whether a request has a body.
@@ -95,7 +147,7 @@ func readRequest[Req any](w http.ResponseWriter, r *http.Request) (Req, error) {
 		tag := v.Type().Field(i).Tag
 		name, text := "", ""
 		if p, ok := tag.Lookup("path"); ok {
-			name, text = p, r.PathValue(p)
+			name, text = p, pathValue(r, p)
 		} else if q, ok := tag.Lookup("query"); ok && query.Has(q) {
 			name, text = q, query.Get(q)
 			query.Del(q)
@@ -111,15 +163,22 @@ func readRequest[Req any](w http.ResponseWriter, r *http.Request) (Req, error) {
 		return req, Errorf(CodeInvalid, "there is no parameter %q", name)
 	}
 	if !hasBody(r.Method) {
-		return req, nil
+		return req, Check(req)
 	}
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return req, Errorf(CodeInvalid, "the request has more than %d bytes", maxRequest)
+	}
+	if err != nil {
+		return req, Errorf(CodeInvalid, "body: %v", err)
+	}
+	if !utf8.Valid(text) {
+		return req, Errorf(CodeInvalid, "body: it is not UTF-8")
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	body := reflect.New(bodyType(v.Type()))
 	if err := d.Decode(body.Interface()); err != nil {
-		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			return req, Errorf(CodeInvalid, "the request has more than %d bytes", maxRequest)
-		}
 		return req, Errorf(CodeInvalid, "body: %v", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
@@ -128,7 +187,7 @@ func readRequest[Req any](w http.ResponseWriter, r *http.Request) (Req, error) {
 	for i := range body.Elem().NumField() {
 		v.FieldByName(body.Elem().Type().Field(i).Name).Set(body.Elem().Field(i))
 	}
-	return req, nil
+	return req, Check(req)
 }
 
 // fieldText gives a field of a URL as text: strings, integers, booleans and what marshals itself.

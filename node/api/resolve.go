@@ -19,6 +19,9 @@ const MinPrefix = 16
 // was cut too short.
 const minGuess = 4
 
+// maxQuery is how long a text may be that names something, in bytes: more than any name is.
+const maxQuery = 1024
+
 // Short returns the beginning of an ID, as it is shown where an ID in full has no room.
 func Short(id string) string { return id[:min(len(id), MinPrefix)] }
 
@@ -37,6 +40,9 @@ type Candidate struct {
 // CodeNotFound, with a hint at names that are close, CodeInvalid for an ID that was cut too
 // short, or CodeAmbiguous.
 func Resolve(kind, query string, candidates []Candidate) (string, error) {
+	if len(query) > maxQuery {
+		return "", Errorf(CodeInvalid, "a %s has no name of %d bytes: at most %d can name it", kind, len(query), maxQuery)
+	}
 	for _, c := range candidates {
 		if c.ID == query {
 			return c.ID, nil

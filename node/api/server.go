@@ -24,7 +24,7 @@ func Handler(a API) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, Errorf(CodeNotFound, "there is no %s %s: client and node may be of different versions", r.Method, r.URL.Path))
 	})
-	return mux
+	return markSlashes(mux)
 }
 
 // NewServer gives an HTTP server, as for a socket of [Listen]. Only the header of a request
@@ -36,6 +36,9 @@ func NewServer(h http.Handler) *http.Server {
 // Listen makes the unix socket, mode 0600. A socket that a dead node left behind is
 // replaced; one that answers is CodeConflict. The path has at most 107 bytes.
 func Listen(path string) (net.Listener, error) {
+	if path == "" {
+		return nil, Errorf(CodeInvalid, "the socket has no path")
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if c, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {

@@ -160,7 +160,7 @@ func PageHandler(a API) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, Errorf(CodeNotPermitted, "the page may not use %s %s: it is for the command line", r.Method, r.URL.Path))
 	})
-	return mux
+	return markSlashes(mux)
 }
 
 // PageMay says whether the page may use a route.

@@ -196,12 +196,10 @@ func (t *turn) send(ctx context.Context, m api.Message, text string) error {
 // hopeless says whether an error is of the answer alone: of its text, of a message that is gone,
 // or since another answer has its key.
 func (t *turn) hopeless(ctx context.Context, err error) bool {
-	switch api.CodeOf(err) {
-	case api.CodeInvalid:
-		return true
-	case api.CodeNotFound, api.CodeConflict:
+	code := api.CodeOf(err)
+	if code == api.CodeNotFound || code == api.CodeConflict {
 		g, lost := t.Node.Group(ctx, api.GroupRequest{Group: t.group})
 		return lost == nil && (g.State == api.StateMember || g.State == api.StateSyncing) && !g.Leaving
 	}
-	return false
+	return code == api.CodeInvalid
 }
