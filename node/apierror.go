@@ -53,6 +53,7 @@ func APIError(err error) error {
 		{group.ErrReused, api.CodeConflict, "give a new message a key of its own"},
 		{ErrCursor, api.CodeConflict, "begin again without a cursor"},
 		{ErrClosed, api.CodeUnavailable, "pandanode run"},
+		{errLookedFor, api.CodeConflict, "pandanode why GROUP join"},
 		{ErrNoGroup, api.CodeNotFound, "pandanode group list"},
 		{errNotFound, api.CodeNotFound, ""},
 		{errNoFile, api.CodeNotFound, "pandanode file list"},

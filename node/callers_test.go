@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/wire"
 )
 
 // everyCall makes each call of the API with as good as nothing in its request, and gives the
@@ -127,6 +128,104 @@ func TestUploadGivesUp(t *testing.T) {
 		f, err := a.API().Upload(w.Context(), api.UploadRequest{Name: "a"}, int64(len(b)), bytes.NewReader(b))
 		if err != nil || f.Size != int64(len(b)) {
 			w.Errorf("%+v, %v", f, err)
+		}
+	})
+}
+
+// TestErrorsOfAPI compares errors of calls in process in both ways: by codes, and with errors.Is.
+func TestErrorsOfAPI(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		s, id := a.API(), w.create(a, "tea").String()
+		over, cancel := context.WithCancel(w.Context())
+		cancel()
+		unknown := wire.GroupID{1}
+		if err := a.Join(w.Context(), unknown); err != nil {
+			w.Fatal(err)
+		}
+		huge := strings.Repeat("a", 1<<20)
+		for what, c := range map[string]struct {
+			err  error
+			code api.Code
+			is   error
+			says string
+		}{
+			"blank":        {second(s.Send(w.Context(), api.SendRequest{Group: id, Text: " "})), api.CodeInvalid, ErrInvalid, "blank"},
+			"wait":         {second(s.Send(w.Context(), api.SendRequest{Group: id, Text: "a", Wait: "never"})), api.CodeInvalid, ErrInvalid, "delivery"},
+			"not UTF-8":    {second(s.Send(w.Context(), api.SendRequest{Group: id, Text: "a", Key: "\xff"})), api.CodeInvalid, ErrInvalid, "UTF-8"},
+			"limit":        {second(s.Messages(w.Context(), api.MessagesRequest{Group: id, Limit: -1})), api.CodeInvalid, ErrInvalid, "limit"},
+			"last":         {s.Timeline(w.Context(), api.TimelineRequest{Group: id, Last: -1}, nil), api.CodeInvalid, ErrInvalid, "last"},
+			"no group":     {second(s.Group(w.Context(), api.GroupRequest{Group: "coffee"})), api.CodeNotFound, ErrNoGroup, "coffee"},
+			"no ID":        {second(s.Members(w.Context(), api.GroupRequest{Group: wire.GroupID{2}.String()})), api.CodeNotFound, ErrNoGroup, ""},
+			"looked for":   {second(s.Send(w.Context(), api.SendRequest{Group: unknown.String(), Text: "a"})), api.CodeConflict, ErrNoGroup, "being joined"},
+			"cursor":       {second(s.Acknowledge(w.Context(), api.AcknowledgeRequest{Group: id, Name: "a", Cursor: 1 << 40})), api.CodeConflict, ErrCursor, ""},
+			"interrupted":  {second(s.Members(over, api.GroupRequest{Group: id})), api.CodeInterrupted, context.Canceled, ""},
+			"shutdown":     {second(s.Shutdown(w.Context(), api.Empty{})), api.CodeConflict, nil, "program"},
+			"level":        {a.Wait(w.Context(), "asleep"), api.CodeInvalid, ErrInvalid, ""},
+			"bytes":        {second(s.CreateGroup(w.Context(), api.CreateGroupRequest{Name: "caf\xe9"})), api.CodeInvalid, ErrInvalid, "name is not UTF-8"},
+			"long":         {second(s.CreateGroup(w.Context(), api.CreateGroupRequest{Name: huge})), api.CodeInvalid, ErrInvalid, "at most 64"},
+			"renamed long": {second(s.SetProfile(w.Context(), api.ProfileRequest{Group: id, Name: &huge})), api.CodeInvalid, ErrInvalid, "at most 64"},
+			"long query":   {second(s.Group(w.Context(), api.GroupRequest{Group: huge})), api.CodeInvalid, ErrInvalid, "at most 1024"},
+		} {
+			if api.CodeOf(c.err) != c.code || c.is != nil && !errors.Is(c.err, c.is) || !strings.Contains(c.err.Error(), c.says) || len(c.err.Error()) > 300 {
+				w.Errorf("%s: %s: %.300v", what, api.CodeOf(c.err), c.err)
+			}
+		}
+		for _, c := range []Config{{Home: a.cfg.Home, KeyFile: a.cfg.KeyFile}, {Home: w.TempDir(), KeyFile: a.cfg.KeyFile}, {}} {
+			_, err := Open(w.Context(), c)
+			if code := api.CodeOf(err); code == api.CodeInternal || err == nil {
+				w.Errorf("opening %q: %v", c.Home, err)
+			}
+		}
+	})
+}
+
+// TestFoundedAndToldSo founds groups under contexts that end at each step of that. There is a
+// group if, and only if, its caller is told so.
+func TestFoundedAndToldSo(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		founded := 0
+		for most := range 40 {
+			ctx, cancel := context.WithCancel(w.Context())
+			turns := 0
+			a.hooks.crash = func(wire.GroupID, boundary) bool {
+				if turns++; turns == most {
+					cancel()
+				}
+				return false
+			}
+			if _, err := a.API().CreateGroup(ctx, api.CreateGroupRequest{Name: "tea"}); err == nil {
+				founded++
+			}
+			cancel()
+			if have := len(a.Groups()); have != founded {
+				w.Errorf("cut off at the %dth step: %d groups, and %d callers know of theirs", most, have, founded)
+				founded = have
+			}
+		}
+		if founded == 0 || founded == 40 {
+			w.Errorf("%d of 40 were founded", founded)
+		}
+	})
+}
+
+// TestDeliveryByWord follows the newest own message, and one by the beginning of its ID.
+func TestDeliveryByWord(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		id := w.create(a, "tea").String()
+		sent, err := a.API().Send(w.Context(), api.SendRequest{Group: id, Text: "a"})
+		if err != nil {
+			w.Fatal(err)
+		}
+		for _, word := range []string{"mine", "last", sent.ID[:20], sent.ID} {
+			if d, err := a.API().Delivery(w.Context(), api.DeliveryRequest{Group: id, Message: word}); err != nil || d.ID != sent.ID {
+				w.Errorf("%s: %+v, %v", word, d, err)
+			}
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/identity"
@@ -109,9 +110,36 @@ func (c *CreateGroup) profile(signer []byte, now time.Time) ([]wire.ProfileItem,
 		add(wire.FieldTags, func(i *wire.ProfileItem) { i.Tags = c.Tags })
 	}
 	for _, item := range out {
-		if _, err := wire.DecodeProfileItem(item.Encode()); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		if err := checkProfileItem(item); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
+}
+
+// checkProfileItem says in words what is wrong with a register, before it is encoded: one that is
+// far too large, or no UTF-8, would be refused as an object of the wire.
+func checkProfileItem(i wire.ProfileItem) error {
+	what, most, texts := "the group's name", wire.MaxGroupName, []string{i.Text}
+	if i.Field == wire.FieldDescription {
+		what, most = "the group's description", wire.MaxDescription
+	}
+	if i.Field == wire.FieldTags {
+		what, most, texts = "a tag of the group", wire.MaxTag, i.Tags
+	}
+	if len(texts) > wire.MaxTags {
+		return fmt.Errorf("%w: %d tags, and at most %d are allowed", ErrInvalid, len(texts), wire.MaxTags)
+	}
+	for _, text := range texts {
+		if !utf8.ValidString(text) {
+			return fmt.Errorf("%w: %s is not UTF-8", ErrInvalid, what)
+		}
+		if len(text) > most {
+			return fmt.Errorf("%w: %s has %d bytes, and at most %d are allowed", ErrInvalid, what, len(text), most)
+		}
+	}
+	if _, err := wire.DecodeProfileItem(i.Encode()); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return nil
 }

@@ -82,6 +82,7 @@ func program(ctx context.Context, dir, group string, bootstrap []string) error {
 	defer n.Close()
 	a := n.API() // the calls of the local API, in process
 
+	// group is an ID: a group that is not here yet has no name here. Find gives the IDs of a name.
 	// Join returns when the device has caught up with a member. In a group it is in already,
 	// that is at once; if it is cut off, the node keeps trying, and so may the program.
 	err = a.Join(ctx, api.JoinRequest{Group: group, Until: api.StageSynced}, func(u api.JoinUpdate) error {
@@ -97,12 +98,12 @@ func program(ctx context.Context, dir, group string, bootstrap []string) error {
 	if _, err := a.Acknowledge(ctx, api.AcknowledgeRequest{Group: group, Name: "robot", Cursor: 0}); err != nil {
 		return err
 	}
-	err = a.Timeline(ctx, api.TimelineRequest{Group: "tea house", As: "robot", Follow: true}, func(h api.Happening) error {
+	err = a.Timeline(ctx, api.TimelineRequest{Group: group, As: "robot", Follow: true}, func(h api.Happening) error {
 		// h.Live tells what happens now from what was there when the stream began.
 		if h.Message == nil || h.Message.Own || h.Message.Text != "ping" {
 			return nil
 		}
-		answer := api.SendRequest{Group: "tea house", Text: "pong", Key: "pong/" + h.Message.ID}
+		answer := api.SendRequest{Group: group, Text: "pong", Key: "pong/" + h.Message.ID}
 		if _, err := a.Send(ctx, answer); err != nil {
 			return err
 		}
@@ -111,11 +112,11 @@ func program(ctx context.Context, dir, group string, bootstrap []string) error {
 			return err
 		}
 		fmt.Println("sent again:", sent.Again)
-		if _, err := a.Acknowledge(ctx, api.AcknowledgeRequest{Group: "tea house", Name: "robot", Cursor: h.Cursor}); err != nil {
+		if _, err := a.Acknowledge(ctx, api.AcknowledgeRequest{Group: group, Name: "robot", Cursor: h.Cursor}); err != nil {
 			return err
 		}
 		// To have been accepted is to be durable. Here somebody else has it, too.
-		_, err = a.Delivery(ctx, api.DeliveryRequest{Group: "tea house", Message: sent.ID, Wait: api.DeliveryHeld})
+		_, err = a.Delivery(ctx, api.DeliveryRequest{Group: group, Message: sent.ID, Wait: api.DeliveryHeld})
 		return errors.Join(errDone, err)
 	})
 	if errors.Is(err, errDone) {

@@ -9,6 +9,17 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
+// errLookedFor says that a group is being joined, and its record is not found yet.
+var errLookedFor error = lookedFor{}
+
+type lookedFor struct{}
+
+func (lookedFor) Error() string {
+	return "the group is being joined: nobody was found yet who has its record"
+}
+
+func (lookedFor) Is(target error) bool { return target == ErrNoGroup }
+
 // groupTable holds the groups of a node: a session for each that the node takes part in or
 // is on its way into, and a lookup for each that it wants to join and whose genesis it does
 // not know yet. A group that moves from the second to the first does so in one step, so
@@ -44,10 +55,13 @@ func (t *groupTable) get(id wire.GroupID) *groupSession {
 	return t.sessions[id]
 }
 
-// must gives a group, or ErrNoGroup.
+// must gives a group, or ErrNoGroup, which errLookedFor is, too.
 func (t *groupTable) must(id wire.GroupID) (*groupSession, error) {
 	if g := t.get(id); g != nil {
 		return g, nil
+	}
+	if t.looksFor(id) {
+		return nil, errLookedFor
 	}
 	return nil, fmt.Errorf("%w: %v", ErrNoGroup, id)
 }

@@ -64,6 +64,9 @@ func (s routes) resolve(ctx context.Context, query string) (wire.GroupID, error)
 	}
 	slices.SortFunc(candidates, func(a, b api.Candidate) int { return strings.Compare(a.ID, b.ID) })
 	text, err := api.Resolve("group", query, candidates)
+	if api.CodeOf(err) == api.CodeNotFound {
+		err = api.AsError(err).Because(ErrNoGroup)
+	}
 	if err != nil {
 		return wire.GroupID{}, orLook(err, "pandanode group list")
 	}

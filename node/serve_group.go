@@ -22,7 +22,7 @@ func (s groupRoutes) CreateGroup(ctx context.Context, r api.CreateGroupRequest) 
 	if err != nil {
 		return api.Group{}, APIError(err)
 	}
-	return s.group(ctx, id)
+	return s.group(context.WithoutCancel(ctx), id) // it is founded: the caller is to learn that
 }
 
 func (s groupRoutes) Groups(ctx context.Context, _ api.Empty) (api.Groups, error) {

@@ -92,9 +92,9 @@ func (s messageRoutes) Delivery(ctx context.Context, r api.DeliveryRequest) (api
 			return api.Sent{}, api.Errorf(api.CodeInvalid, "there is no delivery %q", r.Wait)
 		}
 	}
-	message, err := wire.ParseEntryHash(r.Message)
+	message, err := s.resolveMessage(ctx, g.id, r.Message)
 	if err != nil {
-		return api.Sent{}, api.Errorf(api.CodeInvalid, "%q is no full ID of a message", r.Message)
+		return api.Sent{}, err
 	}
 	m, err := g.message(ctx, message)
 	if err != nil {

@@ -177,8 +177,8 @@ func (g *groupSession) setProfile(ctx context.Context, p profileChange) error {
 		add(wire.FieldTags, func(i *wire.ProfileItem) { i.Tags = *p.Tags })
 	}
 	for _, item := range items {
-		if _, err := wire.DecodeProfileItem(item.Encode()); err != nil {
-			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		if err := checkProfileItem(item); err != nil {
+			return err
 		}
 	}
 	for _, item := range items {
