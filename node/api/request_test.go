@@ -79,7 +79,7 @@ func TestUploadOfBadFile(t *testing.T) {
 	}
 }
 
-// What names something is no longer than a name: comparing takes time, and errors repeat it.
+// A text that is longer than any name names nothing: comparing takes time, and errors repeat it.
 func TestResolveBoundsNames(t *testing.T) {
 	_, err := Resolve("group", strings.Repeat("a", 4<<20), []Candidate{{ID: "a", Name: "b"}})
 	if CodeOf(err) != CodeInvalid || len(err.Error()) > 200 {
