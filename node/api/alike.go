@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"go.mau.fi/util/confusable"
@@ -135,36 +136,33 @@ func (n *Names) Doubt(c Candidate) (why string) {
 	return why
 }
 
-// spoken are words with which the program speaks of people: a name that is one of the first, or
-// has one of the others in it, could be taken for what the program says itself.
-var spoken = struct{ whole, part []string }{
-	whole: []string{"you", "me", "myself", "somebody", "nobody", "everybody"},
-	part: []string{
+// spoken are what words look like with which the program speaks of people: a name that is one of
+// the whole ones, or has one of the parts in it, could be taken for what the program says itself.
+var spoken = sync.OnceValue(func() (w struct{ whole, parts []string }) {
+	for _, word := range []string{"you", "me", "myself", "somebody", "nobody", "everybody"} {
+		w.whole = append(w.whole, looks(word)...)
+	}
+	for _, word := range []string{
 		"(you", "(me)", "(owner)", "(admin)", "(member)", "(read-only)", "(blocked)", "(new device)",
 		"(name like", "(mixed alphabets", "(not a name", NotVerified, "calls itself", "(verified", "· verified",
-	},
-}
+	} {
+		for _, x := range looks(word) {
+			w.parts = append(w.parts, strings.ReplaceAll(x, " ", ""))
+		}
+	}
+	return w
+})
 
 // identified is the end of a name that has its user's ID behind it.
 var identified = regexp.MustCompile(`/[a-z2-7]{6,}$`)
 
 // speaks says whether a name could be taken for words of the program.
 func speaks(name string) bool {
-	seen := looks(name)
-	like := func(word string, is func(s, word string) bool) bool {
-		return slices.ContainsFunc(looks(word), func(w string) bool {
-			return slices.ContainsFunc(seen, func(s string) bool { return is(s, w) })
-		})
-	}
-	return identified.MatchString(strings.ToLower(strings.TrimSpace(name))) ||
-		slices.ContainsFunc(spoken.whole, func(w string) bool {
-			return like(w, func(s, w string) bool { return strings.Trim(s, " .,:;!?-_()[]") == w })
-		}) ||
-		slices.ContainsFunc(spoken.part, func(w string) bool {
-			return like(w, func(s, w string) bool {
-				return strings.Contains(strings.ReplaceAll(s, " ", ""), strings.ReplaceAll(w, " ", ""))
-			})
-		})
+	return identified.MatchString(strings.ToLower(strings.TrimSpace(name))) || slices.ContainsFunc(looks(name), func(seen string) bool {
+		tight := strings.ReplaceAll(seen, " ", "")
+		return slices.Contains(spoken().whole, strings.Trim(seen, " .,:;!?-_()[]")) ||
+			slices.ContainsFunc(spoken().parts, func(part string) bool { return strings.Contains(tight, part) })
+	})
 }
 
 // CheckName refuses what a name that is given here and now should not have: characters that
