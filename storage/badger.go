@@ -105,6 +105,12 @@ func checkSpace(dir string, reserve uint64) error {
 	return nil
 }
 
+// lacks says whether a file system is known to have less than so many bytes left.
+func lacks(dir string, bytes uint64) bool {
+	free, known := freeSpace(dir)
+	return known && free < bytes
+}
+
 // largestTable is the size of the largest memory table of those whose logs a crash has left. Badger makes a log file twice as
 // large as the table, and ends the process if a log does not fit into a table when it replays it.
 func largestTable(logs []string) (size int64) {

@@ -37,24 +37,24 @@ func (s *Store) closes() (bool, error) {
 	if s.db.Load() == nil || s.reopenBy != nil {
 		return true, nil // nothing is written
 	}
-	if free, known := freeSpace(s.dir); known && free < s.keep {
+	if lacks(s.dir, s.keep) {
 		return false, nil
 	}
 	err := writable(filepath.Join(s.dir, "db"))
 	return err == nil, err
 }
 
-// closeDatabase closes the database that is written, or leaves it. resting says that nothing of it
+// closeDatabase closes the database that is written, if it can be closed, else leaves it; why not: see
+// closes. resting says that nothing of it
 // writes any more, so that it can be opened again.
-func (s *Store) closeDatabase() (resting bool, err error) {
+func (s *Store) closeDatabase(can bool, why error) (resting bool, err error) {
 	db := s.db.Load()
 	if db == nil {
 		return true, nil
 	}
-	can, err := s.closes()
 	if !can {
 		logs, _ := filesOf(filepath.Join(s.dir, "db"), ".mem")
-		return err == nil && len(logs) == 1 && !s.merges(), err
+		return why == nil && len(logs) == 1 && !s.merges(), why
 	}
 	closed := make(chan error, 1)
 	go func() { closed <- closeBadger(db) }()

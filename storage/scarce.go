@@ -18,7 +18,7 @@ const maxFinishing = 3 * time.Second
 // finishTables waits, where space is scarce, until Badger has written what it writes in the
 // background. The caller holds s.writeMu.
 func (s *Store) finishTables() {
-	if free, known := freeSpace(s.dir); !known || free/2 >= s.keep {
+	if !lacks(s.dir, 2*s.keep) {
 		return
 	}
 	again := time.NewTicker(2 * time.Millisecond)

@@ -79,7 +79,7 @@ func create(dir string, o Options, at func(string)) (_ *Store, err error) {
 	opened := false
 	defer func() {
 		if !opened { // also if a callback of the options panics
-			err = errors.Join(err, s.release())
+			err = errors.Join(err, s.release(s.closes()))
 		}
 	}()
 	if err := s.create(o); err != nil {
@@ -164,7 +164,7 @@ func open(dir string, o Options, at func(string)) (_ *Store, err error) {
 	opened := false
 	defer func() {
 		if !opened { // also if a callback of the options panics
-			err = errors.Join(err, s.release())
+			err = errors.Join(err, s.release(s.closes()))
 		}
 	}()
 	if err := s.open(o); err != nil {
@@ -321,18 +321,19 @@ func (s *Store) Close() error {
 	}
 	s.active.Wait()
 	var err error
-	if can, _ := s.closes(); can && s.failed == nil && s.reopenBy == nil && s.head != s.ring.anchor {
+	can, why := s.closes()
+	if can && s.failed == nil && s.reopenBy == nil && s.head != s.ring.anchor {
 		err = s.replaceKeys(nil, nil)
 	}
-	return errors.Join(err, s.release())
+	return errors.Join(err, s.release(can, why))
 }
 
-// release frees all that was acquired.
-func (s *Store) release() (err error) {
+// release frees all that was acquired. can and why: see closes.
+func (s *Store) release(can bool, why error) (err error) {
 	if s.readOnlyDB != nil {
 		err = closeBadger(s.readOnlyDB)
 	}
-	resting, closed := s.closeDatabase()
+	resting, closed := s.closeDatabase(can, why)
 	err = errors.Join(err, closed)
 	if s.tip != nil {
 		err = errors.Join(err, s.tip.Close())
