@@ -273,6 +273,19 @@ func TestDiskFull(t *testing.T) {
 	fill(t, dir, 0)
 	refused("and one more")
 
+	roomAgain := func() {
+		t.Helper()
+		if err := os.Remove(filler); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.up(); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.shows(); err != nil {
+			t.Error(err)
+		}
+	}
+
 	// A kill, and a start, while it is full.
 	if err := l.kill(); err != nil {
 		t.Fatal(err)
@@ -281,15 +294,7 @@ func TestDiskFull(t *testing.T) {
 	if exitOf(err) != api.ExitLimited || !strings.Contains(err.Error(), "space") {
 		t.Errorf("starting on a full disk: %v; want exit code %d and a word about space", unexpected(err), api.ExitLimited)
 	}
-	if err := os.Remove(filler); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.up(); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.shows(); err != nil {
-		t.Error(err)
-	}
+	roomAgain()
 	if err := l.say("the end"); err != nil {
 		t.Error(err)
 	}
@@ -307,15 +312,7 @@ func TestDiskFull(t *testing.T) {
 	if err := l.stop(20 * time.Second); err != nil {
 		t.Errorf("stopping on a full disk: %v", err)
 	}
-	if err := os.Remove(filler); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.up(); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.shows(); err != nil {
-		t.Error(err)
-	}
+	roomAgain()
 }
 
 // TestLittleSpace: a node starts where little space is left, after a stop and after a kill,
