@@ -2,60 +2,17 @@ package node
 
 import (
 	"context"
-	"sync"
 
 	"github.com/pandanode/pandanode/node/api"
 )
-
-// callers are those who are inside the node at this moment. Close waits for them, so that
-// nobody signs with a key that is wiped, or writes into a home that somebody else has opened.
-type callers struct {
-	enter func() bool // false: the node closes or has closed. Else leave is to be called
-	leave func()
-	bind  func(context.Context) (context.Context, context.CancelFunc) // a context that ends with the node, too
-	end   func()                                                      // lets nobody in any more, ends the contexts, and waits
-	over  func() bool                                                 // end was called
-}
-
-func newCallers() *callers {
-	open, shut := context.WithCancel(context.Background())
-	var (
-		mu     sync.Mutex // no Add after Wait has begun
-		inside sync.WaitGroup
-	)
-	return &callers{
-		enter: func() bool {
-			mu.Lock()
-			defer mu.Unlock()
-			if open.Err() != nil {
-				return false
-			}
-			inside.Add(1)
-			return true
-		},
-		leave: inside.Done,
-		bind: func(ctx context.Context) (context.Context, context.CancelFunc) {
-			ctx, cancel := context.WithCancel(ctx)
-			stop := context.AfterFunc(open, cancel)
-			return ctx, func() { stop(); cancel() }
-		},
-		end: func() {
-			mu.Lock()
-			shut()
-			mu.Unlock()
-			inside.Wait()
-		},
-		over: func() bool { return open.Err() != nil },
-	}
-}
 
 // guarded is the local API with one door: no call begins once the node closes, and each that
 // has begun ends soon then. Requests are held to what the socket would hold them to. Errors
 // are those of APIError.
 type guarded struct {
 	in      api.WithContents
-	callers *callers
-	here    bool // in process: after Close the node never comes back under this value
+	callers *life // who is inside the node at this moment: Close waits for them, so that nobody signs with a key that is wiped
+	here    bool  // in process: after Close the node never comes back under this value
 }
 
 // told is the error of a call, as its caller is told it.

@@ -5,12 +5,16 @@ import (
 	"sync"
 )
 
-// life starts goroutines that share a context and ends them together. The context
-// is reached only through what start passes, so that none is kept in a struct.
+// life starts goroutines that share a context and ends them together, and lets in callers, for
+// whom its end waits, too. The context is reached only through what start and bind pass, so that
+// none is kept in a struct.
 type life struct {
 	start func(func(context.Context)) bool // false: the life has ended, nothing was started
-	child func() *life                     // a life that the end of this one cancels; its maker ends it
-	end   func()                           // cancels, and waits; may be called again
+	enter func() bool                      // false: the life has ended. Else leave is to be called
+	leave func()
+	bind  func(context.Context) (context.Context, context.CancelFunc) // a context that ends with the life, too
+	child func() *life                                                // a life that the end of this one cancels; its maker ends it
+	end   func()                                                      // cancels, and waits; may be called again
 	done  <-chan struct{}
 }
 
@@ -20,15 +24,32 @@ func newLife(parent context.Context) *life {
 		mu sync.Mutex // no Add after Wait has begun
 		wg sync.WaitGroup
 	)
+	enter := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if ctx.Err() != nil {
+			return false
+		}
+		wg.Add(1)
+		return true
+	}
 	return &life{
 		start: func(f func(context.Context)) bool {
-			mu.Lock()
-			defer mu.Unlock()
-			if ctx.Err() != nil {
+			if !enter() {
 				return false
 			}
-			wg.Go(func() { f(ctx) })
+			go func() {
+				defer wg.Done()
+				f(ctx)
+			}()
 			return true
+		},
+		enter: enter,
+		leave: wg.Done,
+		bind: func(caller context.Context) (context.Context, context.CancelFunc) {
+			caller, cancel := context.WithCancel(caller)
+			stop := context.AfterFunc(ctx, cancel)
+			return caller, func() { stop(); cancel() }
 		},
 		child: func() *life { return newLife(ctx) },
 		end: func() {
@@ -38,6 +59,16 @@ func newLife(parent context.Context) *life {
 			wg.Wait()
 		},
 		done: ctx.Done(),
+	}
+}
+
+// over says whether the life has ended.
+func (l *life) over() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -60,7 +60,7 @@ type Node struct {
 	mailing   chan struct{} // holds one for each mailbox that this node talks to
 
 	running atomic.Bool // since Run
-	callers *callers
+	callers *life       // those inside the node at this moment
 
 	close  func() error // once
 	failed chan error   // holds one: why the node cannot go on

@@ -83,7 +83,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 func newNode(ctx context.Context, cfg Config) *Node {
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, opened: time.Now(), life: newLife(context.WithoutCancel(ctx)), changed: new(signal), feed: newFeed(),
-		callers: newCallers(), failed: make(chan error, 1), mailing: make(chan struct{}, mailAtOnce),
+		callers: newLife(context.Background()), failed: make(chan error, 1), mailing: make(chan struct{}, mailAtOnce),
 	}
 	n.hookTable.n, n.hookTable.apply = n, n.apply
 	n.relays.ready = make(chan host.Host, 1)
