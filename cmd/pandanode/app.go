@@ -347,7 +347,7 @@ func (a *app) client() (*api.Client, error) {
 	}
 	socket, err := config.FindSocket(dir)
 	if errors.Is(err, config.ErrNoSocket) {
-		return nil, api.Errorf(api.CodeUnavailable, "%s: %v", nobodyAnswers, err)
+		return nil, api.Errorf(api.CodeUnavailable, "%s: %v", nobodyAnswers, err).Because(err)
 	}
 	if err != nil {
 		return nil, explain(err)

@@ -509,6 +509,24 @@ func TestSendOfLinesThatStops(t *testing.T) {
 	}
 }
 
+// TestCopyOfAHome: of a copy of the home of a node that runs nobody says that a process of it ended.
+func TestCopyOfAHome(t *testing.T) {
+	w := &world{t: t, home: t.TempDir(), node: apitest.New("anna")}
+	original := t.TempDir()
+	for name, text := range map[string]string{
+		"socket": filepath.Join(original, "api.sock") + "\nof the home " + original + "\n", "running": `{"phase":"running","pid":4711}`, "store/keys": "",
+	} {
+		path := filepath.Join(w.home, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := w.run("", "status")
+	if r.code != api.ExitNoNode || !strings.Contains(r.err, "no node is running on "+w.home) || strings.Contains(r.err, "4711") {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestSendThatIsNotDeliveredInTime(t *testing.T) {
 	w := newWorld(t)
 	w.ok("group", "create", "tea")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pandanode/pandanode/internal/filelock"
 	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/config"
 )
 
 // phase says how far a process is in running a node.
@@ -184,6 +185,9 @@ func (a *app) absent(err error) error {
 			return api.Errorf(api.CodeUnavailable, "there is no device in %s yet", dir).WithHint("pandanode init, then pandanode run --detach")
 		}
 		out := api.Errorf(api.CodeUnavailable, "no node is running on %s", dir).WithHint("pandanode run --detach")
+		if errors.Is(err, config.ErrNoSocket) {
+			return out // none has run here: what the claim says came with a copy
+		}
 		if r.PID != 0 {
 			out.Message += fmt.Sprintf(": process %d ended without being stopped", r.PID)
 		}
