@@ -67,9 +67,18 @@ func (a *app) attempt(ctx context.Context, args []string) error {
 		return nil
 	}
 	if _, ours := errors.AsType[*failure](err); !ours { // cobra's, about the arguments
+		a.json = a.json || wantsJSON(args) // it may have looked at no flag yet
 		err = api.Errorf(api.CodeInvalid, "%s", usage(cmd, err)).WithHint("%s --help", cmd.CommandPath())
 	}
 	return brokenOff(ctx, a.absent(err))
+}
+
+// wantsJSON says whether the arguments ask for JSON, of whatever command.
+func wantsJSON(args []string) bool {
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
+	return slices.Contains(args, "--json")
 }
 
 // usage turns cobra's error about the arguments of a command into words for people.
@@ -232,6 +241,7 @@ Or step by step:
 			unlockFlags(c.Flags())
 		}
 	}
+	cmd.InitDefaultCompletionCmd()
 	needsCommand(cmd)
 	helpsWithCommands(cmd)
 	a.completes(cmd)

@@ -157,7 +157,7 @@ func (t *told) Unwrap() error { return t.e }
 // absent explains why no node answers, in place of the client's error about its socket.
 func (a *app) absent(err error) error {
 	e := api.AsError(err)
-	if _, said := errors.AsType[*told](err); said || e == nil || e.Code != api.CodeUnavailable {
+	if _, said := errors.AsType[*told](err); said || e == nil || e.Code != api.CodeUnavailable && !errors.Is(err, api.ErrHung) {
 		return err
 	}
 	dir, wrong := a.dataDir()

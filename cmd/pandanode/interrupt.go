@@ -79,6 +79,7 @@ func (u *untilDone) Read(b []byte) (int, error) {
 	}()
 	select {
 	case r := <-read:
+		defer clear(r.b) // it may be a secret
 		return copy(b, r.b), r.err
 	case <-u.done:
 		return 0, api.Errorf(api.CodeInterrupted, "interrupted")

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/config"
 )
 
@@ -32,6 +33,9 @@ from, so that the same program writes the same pages.`,
 		Example: "  pandanode man man && man man/pandanode.7",
 		Args:    cobra.ExactArgs(1),
 		RunE: does(func(_ context.Context, args []string) error {
+			if args[0] == "" {
+				return api.Errorf(api.CodeInvalid, "the directory has an empty name").WithHint("pandanode man man")
+			}
 			date, err := a.dateOfProgram()
 			if err != nil {
 				return err
@@ -46,7 +50,6 @@ func (a *app) writeMan(dir string, date time.Time) error {
 		return err
 	}
 	root := a.root()
-	root.InitDefaultCompletionCmd()
 	literally(root)
 	if err := doc.GenManTree(root, &doc.GenManHeader{Section: "1", Date: &date, Source: "pandanode " + version, Manual: "pandanode"}, dir); err != nil {
 		return err

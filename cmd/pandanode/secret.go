@@ -67,28 +67,58 @@ func (a *app) somePassphrase(prompt, file string, fresh bool) ([]byte, error) {
 }
 
 func (a *app) passphraseFile(path string, fresh bool) ([]byte, error) {
-	f, err := os.Open(filepath.Clean(path))
+	st, err := os.Stat(path)
 	if err != nil {
 		return nil, api.Errorf(api.CodeLocked, "reading the passphrase: %v", err)
 	}
-	defer f.Close()
-	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() && st.Mode().Perm()&0o077 != 0 {
+	if st.Mode().IsRegular() && st.Mode().Perm()&0o077 != 0 {
 		a.note("warning: others can read %s: chmod 600 it", path)
 	}
-	b, err := firstLine(f)
+	b, err := firstLine(&untilDone{&lateFile{path: path}, a.done})
 	if err != nil {
 		return nil, err
 	}
 	return b, strongEnough(b, fresh)
 }
 
+// lateFile is a file that is opened when it is first read: to open a FIFO waits for whoever
+// writes it.
+type lateFile struct {
+	path string
+	file *os.File
+}
+
+func (l *lateFile) Read(b []byte) (n int, err error) {
+	if l.file == nil {
+		if l.file, err = os.Open(filepath.Clean(l.path)); err != nil {
+			return 0, err
+		}
+	}
+	n, err = l.file.Read(b)
+	if err != nil {
+		_ = l.file.Close()
+	}
+	return n, err
+}
+
+// maxPassphrase is how long the first line of a file may be that holds a passphrase.
+const maxPassphrase = 4 << 10
+
 // firstLine reads the first line of a file that holds a passphrase.
 func firstLine(r io.Reader) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, 4<<10))
-	if err != nil {
+	b, err := io.ReadAll(io.LimitReader(r, maxPassphrase+1))
+	switch {
+	case api.CodeOf(err) == api.CodeInterrupted:
+		return nil, err
+	case err != nil:
 		return nil, api.Errorf(api.CodeLocked, "reading the passphrase: %v", err)
 	}
-	if end := bytes.IndexByte(b, '\n'); end >= 0 {
+	end := bytes.IndexByte(b, '\n')
+	if end < 0 && len(b) > maxPassphrase {
+		clear(b)
+		return nil, api.Errorf(api.CodeInvalid, "the first line of a passphrase file is the passphrase: this one has more than %d bytes", maxPassphrase)
+	}
+	if end >= 0 {
 		clear(b[end:])
 		b = b[:end]
 	}

@@ -290,7 +290,7 @@ func (a *app) passphraseToUnlock(c config.Config) (p []byte, asked bool, err err
 		asked = true
 		p, err = a.askPassphrase("Passphrase: ", false)
 	default:
-		p, err = firstLine(a.in)
+		p, err = firstLine(a.stdin())
 	}
 	return p, asked, err
 }

@@ -21,8 +21,9 @@ type watching struct {
 	within time.Duration // how soon it has to answer then
 }
 
-// hung says that the node does not answer. It still has the request.
-var hung = Errorf(CodeTimeout, "the node does not answer: its process hangs, or was stopped; once it goes on it may still do what it was asked").
+// ErrHung is the error of a request to a node that answers nothing. The node still has the
+// request.
+var ErrHung = Errorf(CodeTimeout, "the node does not answer: its process hangs, or was stopped; once it goes on it may still do what it was asked").
 	WithHint("pandanode status; if that does not answer either, end the node's process and start it again")
 
 // RoundTrip is http.RoundTripper's.
@@ -41,7 +42,7 @@ func (w watching) RoundTrip(r *http.Request) (*http.Response, error) {
 				select {
 				case <-answered:
 				default:
-					cancel(hung)
+					cancel(ErrHung)
 				}
 			}
 			again.Stop()
@@ -51,8 +52,8 @@ func (w watching) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := w.RoundTripper.RoundTrip(r.WithContext(ctx))
 	close(answered)
 	if err != nil {
-		if errors.Is(context.Cause(ctx), hung) {
-			err = hung
+		if errors.Is(context.Cause(ctx), ErrHung) {
+			err = ErrHung
 		}
 		cancel(nil)
 		return nil, err
