@@ -17,6 +17,10 @@ const keyPurge = "n/purge"
 // not erased at the same time: compacting costs as much as the store is large.
 const purgeAfter = 10 * time.Minute
 
+// purgeAtStart is how long versions stay that an earlier run left: a node that never runs for
+// purgeAfter at a time gives them up, too, and a start has other things to do first.
+const purgeAtStart = 30 * time.Second
+
 // purger has the store give up what was erased: a deleted row alone leaves its sealed value
 // in files, for somebody who has the data key.
 type purger struct {
@@ -35,8 +39,10 @@ func (p *purger) erased() {
 
 // run compacts the store a while after messages were erased, also by an earlier run.
 func (p *purger) run(ctx context.Context, store *storage.Store, log *slog.Logger) {
+	pause := purgeAfter
 	if _, err := store.Get([]byte(keyPurge)); err == nil {
 		p.erased()
+		pause = purgeAtStart
 	}
 	for {
 		select {
@@ -45,10 +51,11 @@ func (p *purger) run(ctx context.Context, store *storage.Store, log *slog.Logger
 			return
 		}
 		select {
-		case <-time.After(purgeAfter):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return
 		}
+		pause = purgeAfter
 		select { // whatever came since goes now
 		case <-p.due:
 		default:
