@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/discovery"
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/clock"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -70,6 +71,47 @@ func TestFoundWithAClockAhead(t *testing.T) {
 	})
 }
 
+// A device that first started with a clock ten years ahead, which was put right since, takes
+// an invite that has a date, and what it is told expires when it should.
+func TestClockAheadAtFirst(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		id := w.create(a, "pandas")
+		_, link, _, err := a.groups.get(id).createInvite(w.Context(), inviteTerms{Expires: time.Hour})
+		if err != nil {
+			w.Fatal(err)
+		}
+		b := w.open(1, 0)
+		wrong := time.Now().Add(10 * 365 * 24 * time.Hour)
+		b.clock.mu.Lock()
+		b.clock.judge = clock.New(b.clock.reading(), clock.Time{Kept: wrong}, false)
+		b.clock.mu.Unlock()
+		if err := b.clock.keep(b.put); err != nil {
+			w.Fatal(err)
+		}
+		w.close(1)
+		b = w.open(1, 0)
+		if ahead := time.Until(b.clock.kept()); ahead < 9*365*24*time.Hour {
+			w.Fatalf("what it took for the time is %v ahead", ahead)
+		}
+		if _, err := b.joinByLink(w.Context(), link); err != nil {
+			w.Fatal(err)
+		}
+		w.in(b, id)
+		if _, err := a.API().Send(w.Context(), api.SendRequest{Group: id.String(), Text: "over in an hour", Expire: "1h"}); err != nil {
+			w.Fatal(err)
+		}
+		w.shows(b, id, time.Minute, "over in an hour")
+		w.close(1)
+		b = w.open(1, 0)
+		time.Sleep(50 * time.Minute) // virtual
+		w.shows(b, id, time.Minute, "over in an hour")
+		time.Sleep(30 * time.Minute)    // virtual
+		w.shows(b, id, time.Minute, "") // it is gone
+	})
+}
+
 // A link is not refused by a clock that others have not borne out: the members judge it.
 func TestLinkWithAClockAhead(t *testing.T) {
 	t.Parallel()
@@ -84,7 +126,7 @@ func TestLinkWithAClockAhead(t *testing.T) {
 		b.clock.mu.Lock()
 		r := b.clock.reading()
 		r.Wall = r.Wall.Add(-2 * time.Hour) // so its wall clock is ahead of all that it has known
-		b.clock.judge = clock.New(r, r.Wall, false)
+		b.clock.judge = clock.New(r, clock.Time{Kept: r.Wall}, false)
 		b.clock.mu.Unlock()
 		time.Sleep(2 * time.Hour) // virtual
 		r = b.clock.reading()

@@ -99,7 +99,7 @@ func (n *Node) joinByLink(ctx context.Context, l *wire.Link) (wire.GroupID, erro
 	if err != nil {
 		return wire.GroupID{}, err
 	}
-	if invite, err := wire.DecodeInvite(l.Invite.Payload); err == nil && invite.Expires != 0 && milliseconds(n.clock.kept()) >= invite.Expires {
+	if invite, err := wire.DecodeInvite(l.Invite.Payload); err == nil && invite.Expires != 0 && milliseconds(n.clock.ends()) >= invite.Expires {
 		// refusedCount here, where a person reads it; members judge it by their own clocks.
 		return genesis.ID, fmt.Errorf("%w: %w", errDenied, verdict.ErrInviteExpired)
 	}
@@ -379,7 +379,7 @@ func (n *Node) joinByShortLink(ctx context.Context, s *wire.ShortLink) (wire.Gro
 		return s.Group, err
 	}
 	key.Wipe()
-	if s.Expires != 0 && milliseconds(n.clock.kept()) >= s.Expires {
+	if s.Expires != 0 && milliseconds(n.clock.ends()) >= s.Expires {
 		return s.Group, fmt.Errorf("%w: %w", errDenied, verdict.ErrInviteExpired)
 	}
 	var genesis *identity.Genesis

@@ -344,7 +344,7 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool
 			if !final {
 				denied, final = reply.Reason, reply.Final == 1
 			}
-			if reply.Final == 1 && (j.g.joiner.mayRefuse(p) || expired(r, j.g.n.clock.kept())) {
+			if reply.Final == 1 && (j.g.joiner.mayRefuse(p) || expired(r, j.g.n.clock.ends())) {
 				ended = reply.Reason
 			}
 		case wire.JoinWelcomed:

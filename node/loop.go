@@ -258,7 +258,7 @@ func (l *loop) serveAll(ctx context.Context, first request) (next request, more,
 func (l *loop) time() clock.Time {
 	if l.clock == nil {
 		now := time.Now()
-		return clock.Time{Now: now, Kept: now}
+		return clock.Time{Now: now, Kept: now, Ends: now}
 	}
 	return l.clock()
 }
@@ -290,7 +290,7 @@ func (l *loop) serve(ctx context.Context, together []request, answers []answer) 
 		return
 	}
 	began := time.Now()
-	l.machine.Keep(at.Kept, at.Now)
+	l.machine.Keep(at.Kept, at.Ends, at.Now)
 	for i, r := range together {
 		if !r.begin() {
 			continue

@@ -87,13 +87,14 @@ func (n *Node) newSession(genesis *identity.Genesis) *groupSession {
 		came:  func(entries []wire.EntryHash) { g.fresh.note(time.Now(), entries) },
 		crash: crash, fatal: n.fail, done: g.life.done, requests: make(chan request, maxWaiting), ended: make(chan struct{}),
 		open: func(now time.Time) (*group.Machine, error) {
+			at := n.clock.at()
 			incarnation, err := incarnationIn(n.store, n.me, genesis.ID)
 			if err != nil {
 				return nil, fmt.Errorf("%w: %w", ErrStore, err)
 			}
 			return group.New(group.Config{
 				Genesis: genesis, Device: device, LogKey: n.me.log, Incarnation: incarnation,
-				Engine: engine.MLS(genesis.Suite), Rand: rand.Reader, Rows: r, Kept: n.clock.kept(),
+				Engine: engine.MLS(genesis.Suite), Rand: rand.Reader, Rows: r, Kept: at.Kept, Ends: at.Ends,
 			}, now)
 		},
 	}

@@ -27,11 +27,12 @@ type wallClock struct {
 	judge *clock.Clock
 }
 
-func newWallClock(kept time.Time) *wallClock {
+// newWallClock goes on from the estimate of an earlier run; zero: there was none.
+func newWallClock(last clock.Time) *wallClock {
 	w := &wallClock{begun: time.Now(), boot: sinceBoot}
 	at, ok := w.boot()
 	w.awake = at
-	w.judge = clock.New(w.reading(), kept, !ok)
+	w.judge = clock.New(w.reading(), last, !ok)
 	return w
 }
 
@@ -81,11 +82,16 @@ func (w *wallClock) now() time.Time { return w.at().Now }
 // kept is the time by which things are destroyed, and by which it is noted since when.
 func (w *wallClock) kept() time.Time { return w.at().Kept }
 
+// ends is the time by which is over what has a date of its own.
+func (w *wallClock) ends() time.Time { return w.at().Ends }
+
 const keyClock = "n/clock" // clockRow
 
-// clockRow is the time by which things were destroyed when an earlier run looked last.
+// clockRow is what an earlier run took for the time when it looked last, in milliseconds since
+// 1970: see clock.Time.
 type clockRow struct {
-	Kept uint64 `cbor:"1,keyasint"` // milliseconds since 1970
+	Kept uint64 `cbor:"1,keyasint"`
+	Ends uint64 `cbor:"2,keyasint,omitempty"` // 0: an earlier program wrote the row
 }
 
 func loadClock(s *storage.Store) (*wallClock, error) {
@@ -95,14 +101,19 @@ func loadClock(s *storage.Store) (*wallClock, error) {
 		return nil, fmt.Errorf("restoring the clock: %w", err)
 	}
 	if !ok {
-		return newWallClock(time.Time{}), nil
+		return newWallClock(clock.Time{}), nil
 	}
-	return newWallClock(time.UnixMilli(int64(row.Kept))), nil //nolint:gosec // written by this node
+	last := clock.Time{Kept: time.UnixMilli(int64(row.Kept))} //nolint:gosec // written by this node
+	if row.Ends != 0 {
+		last.Ends = time.UnixMilli(int64(row.Ends)) //nolint:gosec // the same
+	}
+	return newWallClock(last), nil
 }
 
-// keep makes the time durable by which things are destroyed.
+// keep makes the times durable by which things are destroyed, and end.
 func (w *wallClock) keep(put func(key string, v any) error) error {
-	return put(keyClock, &clockRow{Kept: milliseconds(w.at().Kept)})
+	at := w.at()
+	return put(keyClock, &clockRow{Kept: milliseconds(at.Kept), Ends: milliseconds(at.Ends)})
 }
 
 // keepEvery is how often that is done.

@@ -28,7 +28,7 @@ func TestClockInWords(t *testing.T) {
 
 // The readings of this machine go on, and what was kept of an earlier run counts.
 func TestWallClock(t *testing.T) {
-	w := newWallClock(time.Now().Add(-time.Hour))
+	w := newWallClock(clock.Time{Kept: time.Now().Add(-time.Hour)})
 	at := w.at()
 	if lag := at.Now.Sub(at.Kept); at.Wrong || at.Sure || (lag-time.Hour).Abs() > time.Minute {
 		t.Errorf("%+v", at)
@@ -43,7 +43,7 @@ func TestWallClock(t *testing.T) {
 // came in meanwhile would be too old once the clock is right.
 func TestKeptIsNotSetBack(t *testing.T) {
 	later := time.Now().Add(50 * 365 * 24 * time.Hour)
-	if got := newWallClock(later).kept(); got.Before(later) {
+	if got := newWallClock(clock.Time{Kept: later}).kept(); got.Before(later) {
 		t.Errorf("it is set back by %v", later.Sub(got))
 	}
 }

@@ -54,7 +54,7 @@ func doCopy(w *core, a Action) error {
 		}
 		inc = n.chance.Uint64()
 	}
-	n.user, n.log, n.dev, n.inc, n.kept = from.user, from.log, from.dev, inc, from.time().Kept
+	n.user, n.log, n.dev, n.inc, n.last = from.user, from.log, from.dev, inc, from.time()
 	n.boot()
 	for _, i := range sortedKeys(rows) {
 		old := from.seats[i]

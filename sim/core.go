@@ -72,7 +72,7 @@ type cnode struct {
 	died     time.Time     // the process before, or none
 	down     time.Duration // how long no process ran
 	judge    *clock.Clock  // of its clock, while its process runs
-	kept     time.Time     // as it was when its process ended
+	last     clock.Time    // as it was when its process ended
 	up       bool          // its process runs
 	online   bool
 	hostile  bool
@@ -181,7 +181,7 @@ func (n *cnode) die(where string) {
 		return
 	}
 	n.up, n.died = false, n.w.now
-	n.kept = n.time().Kept
+	n.last = n.time()
 	n.w.hist.mark(n.w, n, "crash", where)
 	n.w.hist.crashes++
 	for _, s := range n.eachSeat() {
@@ -217,7 +217,7 @@ func (n *cnode) clock() time.Time { return n.w.now.Add(n.skew) }
 // boot begins to estimate the time, as a process does when it starts.
 func (n *cnode) boot() {
 	n.started = n.w.now
-	n.judge = clock.New(n.reading(), n.kept, false)
+	n.judge = clock.New(n.reading(), n.last, false)
 }
 
 func (n *cnode) reading() clock.Reading {

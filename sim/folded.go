@@ -56,7 +56,7 @@ func pictured(p content.Part) string {
 // said notes what a device has of messages.
 func (v *deviceView) said(s *seat) {
 	v.Told, v.Erased, v.Plain = idsUnder(s.disk, "index/"), idsUnder(s.disk, "erased/"), idsUnder(s.disk, "plain/")
-	v.Erasures, v.Back, v.Kept = s.erasures, s.back, s.n.time().Kept
+	v.Erasures, v.Back, v.Ends = s.erasures, s.back, s.n.time().Ends
 	v.Allows = s.n.borneOut() + s.n.down + clock.Slack
 	for id := range v.Erased {
 		for _, row := range []string{"plain/", "seal/", "salt/"} {
@@ -277,7 +277,7 @@ func (o *observation) misfolded(d *deviceView, a *accepted, p pictureView, about
 			bad = append(bad, "who deleted it could not")
 		}
 	}
-	if !p.Gone && o.over(a, d.Kept.Add(-grace)) {
+	if !p.Gone && o.over(a, d.Ends.Add(-grace)) {
 		bad = append(bad, "it has expired")
 	}
 	if p.Gone {

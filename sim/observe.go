@@ -76,7 +76,7 @@ type deviceView struct {
 	Erasures []erasure
 	Back     []string      // what it erased and has again
 	Left     []string      // of what it erased
-	Kept     time.Time     // by its clock
+	Ends     time.Time     // what has a date of its own, by its clock
 	Allows   time.Duration // for what its clock may rightly believe
 
 	Files     map[wire.MessageID]fileView // by the message that names it

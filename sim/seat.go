@@ -115,7 +115,7 @@ func (s *seat) open() (err error) {
 	s.m, err = group.New(group.Config{
 		Genesis: s.g.genesis, Device: s.n.dev, LogKey: s.n.log, Incarnation: s.n.inc, Engine: s.spy,
 		Rand: s.n.chance, Rows: s.disk, Retention: s.g.decl.Retention, Alternative: s.w().alternative,
-		Kept: at.Kept,
+		Kept: at.Kept, Ends: at.Ends,
 	}, at.Now)
 	if err != nil {
 		s.m = nil
@@ -166,7 +166,7 @@ func (s *seat) step(in group.Input) (out group.Outcome, err error) {
 			return out, errors.Join(err, errCrash)
 		}
 	}
-	s.m.Keep(at.Kept, at.Now)
+	s.m.Keep(at.Kept, at.Ends, at.Now)
 	out, err = s.m.Step(at.Now, in)
 	if errors.Is(err, verdict.ErrCorrupt) || errors.Is(err, errVault) {
 		s.broke(err)

@@ -2,11 +2,14 @@
 // compares this device's clock with the clocks of others, and with the time for which the
 // process has been running. It reads no clock itself.
 //
-// The result is two times. Now is for dates and timers: it is the wall clock's time, unless
+// The result is three times. Now is for dates and timers: it is the wall clock's time, unless
 // a jump, or most of the clocks that were heard, show that to be wrong. Kept decides when
-// old things are destroyed: it advances as the process runs, and leaps only to a wall clock
-// that others confirm. So a wrong clock destroys nothing, neither this device's nor that of
-// others.
+// things are destroyed that have been here for long: it advances as the process runs, and
+// leaps only to a wall clock that others confirm. So a wrong clock destroys nothing, neither
+// this device's nor that of others. Ends decides what is over that has a date of its own: it
+// is Kept, but never more than Slack after the newest clock that was heard, or after the wall
+// clock while none was. So a clock that was wrong from the start ends nothing either, once it
+// is right, or others are met.
 package clock
 
 import (
@@ -40,6 +43,7 @@ type Clock struct {
 	confirmed bool // others confirmed it
 	mayJump   bool // the machine may sleep without Run showing it
 	kept      line
+	ends      line
 	now       line
 	heard     map[string]heard
 	count     uint64
@@ -55,6 +59,7 @@ type heard struct {
 type Time struct {
 	Now   time.Time
 	Kept  time.Time     // by this time old things are destroyed
+	Ends  time.Time     // by this time ends what has a date of its own; not after Kept
 	Ahead time.Duration // of the wall clock before that of most others; negative: behind
 	Peers int           // users whose clocks were heard
 	Wrong bool          // Now is not the wall clock's
@@ -62,13 +67,16 @@ type Time struct {
 	Steps uint64        // how often Now was set back
 }
 
-// New starts comparing. kept is the last Kept of an earlier run, or zero. mayJump says that
-// the machine can sleep without the readings showing it.
-func New(r Reading, kept time.Time, mayJump bool) *Clock {
+// New starts comparing. last is the estimate of an earlier run, or zero; of it Kept and Ends
+// count. mayJump says that the machine can sleep without the readings showing it.
+func New(r Reading, last Time, mayJump bool) *Clock {
 	own := lineOf(r.Wall, r.Run)
-	c := &Clock{own: own, kept: own, now: own, mayJump: mayJump, heard: map[string]heard{}}
-	if !kept.IsZero() {
-		c.kept = lineOf(kept, r.Run)
+	c := &Clock{own: own, kept: own, ends: own, now: own, mayJump: mayJump, heard: map[string]heard{}}
+	if !last.Kept.IsZero() {
+		c.kept, c.ends = lineOf(last.Kept, r.Run), lineOf(last.Kept, r.Run)
+	}
+	if !last.Ends.IsZero() {
+		c.ends = lineOf(last.Ends, r.Run)
 	}
 	return c
 }
@@ -114,6 +122,11 @@ func (c *Clock) At(r Reading) Time {
 			c.kept = wall
 		}
 	}
+	ends := earlier(c.ends, wall)
+	if len(others) > 0 {
+		c.ends = earlier(c.kept, slices.MaxFunc(others, line.Compare).Add(Slack))
+		ends = c.ends
+	}
 	now := wall
 	if t.Wrong = !near(all, wall, Slack); t.Wrong {
 		now = all
@@ -122,7 +135,7 @@ func (c *Clock) At(r Reading) Time {
 		c.steps++
 	}
 	c.now = now
-	t.Now, t.Kept, t.Steps = now.Add(r.Run), c.kept.Add(r.Run), c.steps
+	t.Now, t.Kept, t.Ends, t.Steps = now.Add(r.Run), c.kept.Add(r.Run), ends.Add(r.Run), c.steps
 	return t
 }
 
@@ -138,6 +151,13 @@ func (c *Clock) follow(wall line) {
 		return
 	}
 	c.own = wall
+}
+
+func earlier(a, b line) line {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func near(a, b line, most time.Duration) bool { return a.Sub(b).Abs() <= most }

@@ -25,7 +25,7 @@ func (b *bench) hear(user string, off time.Duration) {
 
 func begin(skew time.Duration, kept time.Time) *bench {
 	b := &bench{skew: skew}
-	b.c = New(b.reading(), kept, false)
+	b.c = New(b.reading(), Time{Kept: kept}, false)
 	return b
 }
 
@@ -57,6 +57,47 @@ func TestJumps(t *testing.T) {
 		}
 		b.is(t, "now", got.Now, 0)
 	}
+}
+
+// A device that first starts with a clock that is ahead ends nothing by it once it has met
+// somebody, also when it is alone later; and what has been here for a while stays as long as
+// elsewhere.
+func TestWrongFromTheStart(t *testing.T) {
+	b := begin(10*year, time.Time{})
+	b.is(t, "the end of dates, alone", b.at().Ends, 10*year)
+	b.hear("ben", time.Second)
+	b.is(t, "the end of dates", b.at().Ends, Slack+time.Second)
+	b.is(t, "kept", b.at().Kept, 10*year)
+	b.run = time.Hour
+	last := b.at()
+	b = begin(10*year, time.Time{})
+	b.at()
+	b.skew = 0
+	b.is(t, "its clock was put right before it met anybody: the end of dates", b.at().Ends, 0)
+	for name, skew := range map[string]time.Duration{"as wrong": 10 * year, "right": time.Hour} {
+		b := &bench{run: time.Hour, skew: skew}
+		b.c = New(b.reading(), last, false)
+		b.run += time.Hour
+		b.is(t, name+", alone again: the end of dates", b.at().Ends, Slack+time.Second)
+		b.hear("ben", -time.Minute)
+		b.is(t, name+", met again: the end of dates", b.at().Ends, Slack-time.Minute)
+		b.is(t, name+": kept", b.at().Kept, 10*year)
+	}
+}
+
+// The end of dates is the newest clock that was heard, and this device's own, if that is
+// behind.
+func TestEndOfDates(t *testing.T) {
+	b := begin(0, time.Time{})
+	b.hear("ben", -year)
+	b.is(t, "only a clock that is behind was heard", b.at().Ends, Slack-year)
+	b.hear("cleo", 0)
+	b.is(t, "a right one, too", b.at().Ends, 0)
+	b.hear("dora", year)
+	b.is(t, "and one that is ahead", b.at().Ends, 0)
+	b = begin(-year, time.Time{})
+	b.hear("ben", 0)
+	b.is(t, "its own is behind", b.at().Ends, -year)
 }
 
 // Of a device that is alone nobody can say that it is wrong, and it destroys nothing before
@@ -146,7 +187,7 @@ func TestLiars(t *testing.T) {
 // clock goes for dates, and nothing is destroyed before others bear it out.
 func TestSleep(t *testing.T) {
 	b := begin(0, time.Time{})
-	b.c = New(b.reading(), time.Time{}, true)
+	b.c = New(b.reading(), Time{}, true)
 	b.hear("ben", 0)
 	b.at()
 	b.skew = 8 * time.Hour // by the run time, which stood still

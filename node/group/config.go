@@ -30,6 +30,8 @@ type Config struct {
 	// Kept is the time by which New destroys old keys and rows: see Machine.Keep. Zero:
 	// now.
 	Kept time.Time
+	// Ends is the time by which what has a date of its own is over. Zero: Kept.
+	Ends time.Time
 
 	// Alternative is for measurements of fork choices only. No node sets it.
 	Alternative epochs.Alternative

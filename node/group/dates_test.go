@@ -410,7 +410,7 @@ func TestWrongClockDestroysNothing(t *testing.T) {
 	before := count(b)
 	kept := w.now
 	for _, ahead := range []time.Duration{time.Hour, 50 * 24 * time.Hour, year, 50 * year} {
-		b.m.Keep(kept, w.now.Add(ahead))
+		b.m.Keep(kept, kept, w.now.Add(ahead))
 		if _, err := b.m.Step(w.now.Add(ahead), Tick{}); err != nil {
 			t.Fatal(err)
 		}
@@ -423,7 +423,7 @@ func TestWrongClockDestroysNothing(t *testing.T) {
 	if n := count(b); n < before {
 		t.Errorf("of %d secrets %d are left", before, n)
 	}
-	b.m.Keep(kept.Add(year), w.now.Add(year))
+	b.m.Keep(kept.Add(year), kept.Add(year), w.now.Add(year))
 	if _, err := b.m.Step(w.now.Add(year), Tick{}); err != nil {
 		t.Fatal(err)
 	}
@@ -439,7 +439,7 @@ func TestClockThatWasBehindDestroysNothing(t *testing.T) {
 	t.Parallel()
 	_, a, _, _ := three(t, 781)
 	right := a.w.now
-	a.m.Keep(right, right.Add(-50*year))
+	a.m.Keep(right, right, right.Add(-50*year))
 	a.m.timers.set(timerUpdate, right.Add(-50*year))
 	before := a.m.own.Position
 	step := func(now time.Time) Ready {
@@ -455,11 +455,11 @@ func TestClockThatWasBehindDestroysNothing(t *testing.T) {
 	if a.m.own.Position == before {
 		t.Fatal("it has left no epoch")
 	}
-	a.m.Keep(right.Add(time.Minute), right.Add(time.Minute))
+	a.m.Keep(right.Add(time.Minute), right.Add(time.Minute), right.Add(time.Minute))
 	if r := step(right.Add(time.Minute)); len(r.Drop) > 0 {
 		t.Errorf("once its clock is right it destroys %d vaults", len(r.Drop))
 	}
-	a.m.Keep(right.Add(year), right.Add(year))
+	a.m.Keep(right.Add(year), right.Add(year), right.Add(year))
 	if r := step(right.Add(year)); len(r.Drop) == 0 {
 		t.Error("a year later it destroys nothing")
 	}

@@ -355,8 +355,8 @@ func (e *earlier) giveTo(now time.Time, device wire.DeviceID, ids []wire.Message
 
 // over says whether the time of a message has come, though it is not erased yet.
 func (e *earlier) over(now time.Time, it *dag.Item) bool {
-	at := e.sayings.expiring[it.Hash]
-	return at != 0 && e.sayings.over(now, at)
+	at := e.sayings.expiring.at[it.Hash]
+	return at != 0 && e.sayings.expiring.over(now, at)
 }
 
 // unread says whether something is said of a message that cannot be read here: it may be its

@@ -1,7 +1,6 @@
 package group
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,12 +21,13 @@ import (
 // while: until then it can turn out that its author had no right to it.
 
 // A message whose RECORD says until when it is wanted goes in the same way, at those who
-// have it and at those who do not: a device that never saw it does not want it. The time
-// kept decides, so that a clock that jumps erases nothing.
+// have it and at those who do not: a device that never saw it does not want it. The end of
+// dates decides, see package clock, so that a clock that jumps, or was wrong from the start,
+// erases nothing.
 
 // doomedRow says when a message is erased.
 type doomedRow struct {
-	At uint64 `cbor:"1,keyasint"` // milliseconds since 1970, by the time kept
+	At uint64 `cbor:"1,keyasint"` // milliseconds since 1970
 }
 
 // load notes what is durable.
@@ -43,12 +43,12 @@ func (s *sayings) load(d durableMessages) {
 		}
 	}
 	s.loadTimes(rowDoomed, func(id wire.MessageID, at uint64) {
-		s.plan(s.doomed, id, at)
+		s.doomed.plan(id, at)
 		if it := s.record(id); it != nil {
 			it.Note(dag.IsTaken)
 		}
 	})
-	s.loadTimes(rowExpiring, func(id wire.MessageID, at uint64) { s.plan(s.expiring, id, at) })
+	s.loadTimes(rowExpiring, func(id wire.MessageID, at uint64) { s.expiring.plan(id, at) })
 }
 
 func (s *sayings) loadTimes(rows string, note func(wire.MessageID, uint64)) {
@@ -66,20 +66,6 @@ func (s *sayings) loadTimes(rows string, note func(wire.MessageID, uint64)) {
 	}))
 }
 
-// eraseEvery is how often messages are looked for whose time has come: those of a minute go
-// together.
-const eraseEvery = time.Minute
-
-// plan notes when a message is erased.
-func (s *sayings) plan(times map[wire.MessageID]uint64, id wire.MessageID, at uint64) {
-	times[id] = at
-	s.wake(at)
-}
-
-func (s *sayings) wake(at uint64) {
-	s.timers.sooner(timerErase, time.UnixMilli(int64(at)).Truncate(eraseEvery).Add(eraseEvery)) //nolint:gosec // a date
-}
-
 // arrived takes a RECORD that came into the set, or was written here.
 func (s *sayings) arrived(now time.Time, it *dag.Item, r *wire.Record) {
 	if r == nil {
@@ -94,7 +80,7 @@ func (s *sayings) arrived(now time.Time, it *dag.Item, r *wire.Record) {
 	}
 	if r.Expires != 0 && !isErased(it) {
 		s.tx.put(rowExpiring+hexed(it.Hash[:]), wire.Marshal(&doomedRow{At: r.Expires}))
-		if s.plan(s.expiring, it.Hash, r.Expires); s.over(now, r.Expires) {
+		if s.expiring.plan(it.Hash, r.Expires); s.expiring.over(now, r.Expires) {
 			s.erase(now, it, wire.MessageID{})
 		}
 	}
@@ -129,7 +115,7 @@ func (s *sayings) review(now time.Time, it *dag.Item) {
 	}
 	d, err := s.deletion(it)
 	defer s.judged()
-	switch at, waits := s.doomed[it.Hash]; {
+	switch at, waits := s.doomed.at[it.Hash]; {
 	case err != nil:
 		s.tx.fail(err)
 	case d == nil:
@@ -138,10 +124,10 @@ func (s *sayings) review(now time.Time, it *dag.Item) {
 			s.hidden(it)
 		}
 		if waits {
-			delete(s.doomed, it.Hash)
+			delete(s.doomed.at, it.Hash)
 			s.tx.del(rowDoomed + hexed(it.Hash[:]))
 		}
-	case d.User == it.User || waits && s.over(now, at):
+	case d.User == it.User || waits && s.doomed.over(now, at):
 		s.erase(now, it, d.Hash)
 	default:
 		if !it.Facts.Has(dag.IsTaken) {
@@ -151,7 +137,7 @@ func (s *sayings) review(now time.Time, it *dag.Item) {
 		if !waits {
 			at := uint64(s.timers.kept(now).Add(erasedAfter).UnixMilli()) //nolint:gosec // after 1970
 			s.tx.put(rowDoomed+hexed(it.Hash[:]), wire.Marshal(&doomedRow{At: at}))
-			s.plan(s.doomed, it.Hash, at)
+			s.doomed.plan(it.Hash, at)
 		}
 	}
 }
@@ -165,46 +151,19 @@ func (s *sayings) judgeAgain(now time.Time) {
 	}
 }
 
-// retire erases what has been deleted for long enough.
+// retire erases what has expired, or been deleted for long enough.
 func (s *sayings) retire(now time.Time) {
-	if !s.timers.due(s.timers.kept(now), timerErase) {
-		return
-	}
-	s.timers.stop(timerErase)
-	for _, id := range s.timesUp(now, s.expiring) {
+	s.expiring.each(now, func(id wire.MessageID) {
 		if it := s.record(id); it != nil && !s.tx.full() {
 			s.erase(now, it, wire.MessageID{})
 		}
-	}
-	for _, id := range s.timesUp(now, s.doomed) {
+	})
+	s.doomed.each(now, func(id wire.MessageID) {
 		if it := s.record(id); it != nil && !s.tx.full() {
 			s.review(now, it)
 		}
-	}
-	for _, times := range []map[wire.MessageID]uint64{s.expiring, s.doomed} {
-		for _, at := range times {
-			s.wake(at)
-		}
-	}
+	})
 }
-
-// over says whether the time kept has come to a time, in milliseconds since 1970.
-func (s *sayings) over(now time.Time, at uint64) bool {
-	return s.timers.kept(now).UnixMilli() >= int64(at) //nolint:gosec // before the year 10000
-}
-
-// timesUp lists the messages whose time has come, in an order that repeats.
-func (s *sayings) timesUp(now time.Time, times map[wire.MessageID]uint64) (come []wire.MessageID) {
-	for id, at := range times {
-		if s.over(now, at) {
-			come = append(come, id)
-		}
-	}
-	slices.SortFunc(come, byID)
-	return come
-}
-
-func byID(a, b wire.MessageID) int { return bytes.Compare(a[:], b[:]) }
 
 // erase erases a message, and what its RECORD says is about it, be it here or not: its edits
 // and reactions. Deletions stay, which hold no text: members who come later need them. The
@@ -242,7 +201,7 @@ func eraseSoon(s *sayings, now time.Time, it *dag.Item) {
 	s.hidden(it)
 	at := uint64(s.timers.kept(now).UnixMilli()) //nolint:gosec // after 1970
 	s.tx.put(rowDoomed+hexed(it.Hash[:]), wire.Marshal(&doomedRow{At: at}))
-	s.plan(s.doomed, it.Hash, at)
+	s.doomed.plan(it.Hash, at)
 }
 
 // eraseLike erases a message by the word that erased another.
@@ -265,8 +224,8 @@ func (s *sayings) eraseOne(now time.Time, it *dag.Item, by wire.MessageID) {
 	}
 	s.tx.ready.Erased = true
 	delete(s.contested, it.Hash)
-	delete(s.doomed, it.Hash)
-	delete(s.expiring, it.Hash)
+	delete(s.doomed.at, it.Hash)
+	delete(s.expiring.at, it.Hash)
 	it.Drop(dag.IsPlain)
 	it.Note(dag.IsTaken | dag.IsDelivered)
 	it.Seals = 0

@@ -508,7 +508,13 @@ func TestDeletionCountsByAWitness(t *testing.T) {
 func TestExpiryUnderAWrongClock(t *testing.T) {
 	t.Parallel()
 	const ahead = 10 * 24 * time.Hour
-	for _, restarts := range []bool{false, true} {
+	for name, c := range map[string]struct {
+		kept     time.Duration // by which the time kept is ahead; the end of dates is right
+		restarts bool
+	}{
+		"a jump": {0, false}, "a jump and a restart": {0, true},
+		"wrong from the start": {ahead, false}, "wrong from the start, and a restart": {ahead, true},
+	} {
 		w := newWorld(t, 34)
 		w.gossip = true
 		a, b := w.device("anna"), w.device("ben")
@@ -521,11 +527,11 @@ func TestExpiryUnderAWrongClock(t *testing.T) {
 		before := a.say(expiring())
 		w.run(5 * time.Second)
 		b.skew = ahead
-		keep := func() { b.m.Keep(w.now, b.clock()) }
+		keep := func() { b.m.Keep(w.now.Add(c.kept), w.now, b.clock()) }
 		keep()
 		b.must(Tick{})
-		if restarts {
-			b.down, b.kept = true, w.now
+		if c.restarts {
+			b.down, b.kept, b.ends = true, w.now.Add(c.kept), w.now
 			b.open()
 			keep()
 			b.must(Tick{})
@@ -536,13 +542,13 @@ func TestExpiryUnderAWrongClock(t *testing.T) {
 		salts := a.salts(before, came)
 		for _, id := range []wire.MessageID{before, came} {
 			if got := b.message(id); got.Shown.Over || got.Shown.Part.Words() != "a zebra" {
-				t.Errorf("restarts: %v: by a clock that is ahead it shows %+v", restarts, got)
+				t.Errorf("%s: by a clock that is ahead it shows %+v", name, got)
 			}
 		}
 		w.run(time.Hour)
 		for _, d := range []*device{a, b} {
 			if left := d.leftOf("zebra", salts, before, came); len(left) > 0 {
-				t.Errorf("restarts: %v, %s: of what expired is left: %q", restarts, d.name, left)
+				t.Errorf("%s, %s: of what expired is left: %q", name, d.name, left)
 			}
 			d.whole()
 		}

@@ -21,20 +21,21 @@ type sayings struct {
 
 	tx        *tx
 	timers    *timers
-	targets   map[wire.MessageID]bool   // something is said of them, be they here or not
-	contested map[wire.MessageID]bool   // of them: some deletion is about them, and they are not erased
-	doomed    map[wire.MessageID]uint64 // when they are erased, by the time kept: milliseconds since 1970
-	expiring  map[wire.MessageID]uint64 // the same, of those that their authors let expire
-	erased    func(*dag.Item)           // has all else forget a message
-	hidden    func(*dag.Item)           // it is hidden, or is not any more: its words are judged again
-	unread    map[*dag.Item]bool        // as isMoot found: a word of before about it cannot be read here
-	judged    func()                    // a message was taken away, or came back
+	targets   map[wire.MessageID]bool // something is said of them, be they here or not
+	contested map[wire.MessageID]bool // of them: some deletion is about them, and they are not erased
+	doomed    erasures                // of them, by the time kept
+	expiring  erasures                // of those that their authors let expire, by the end of dates
+	erased    func(*dag.Item)         // has all else forget a message
+	hidden    func(*dag.Item)         // it is hidden, or is not any more: its words are judged again
+	unread    map[*dag.Item]bool      // as isMoot found: a word of before about it cannot be read here
+	judged    func()                  // a message was taken away, or came back
 }
 
 func newSayings(r records, t *tx, timers *timers) *sayings {
 	return &sayings{
 		records: r, tx: t, timers: timers,
-		unread: map[*dag.Item]bool{}, targets: map[wire.MessageID]bool{}, contested: map[wire.MessageID]bool{}, doomed: map[wire.MessageID]uint64{}, expiring: map[wire.MessageID]uint64{},
+		unread: map[*dag.Item]bool{}, targets: map[wire.MessageID]bool{}, contested: map[wire.MessageID]bool{},
+		doomed: newErasures(timers, timerErase, timers.kept), expiring: newErasures(timers, timerExpire, timers.ends),
 	}
 }
 
@@ -212,7 +213,7 @@ func (s *sayings) shown(it *dag.Item) (Message, error) {
 		return Message{}, err
 	}
 	msg := Message{Content: r.content, Fault: r.fault}
-	if at := s.expiring[it.Hash]; at != 0 {
+	if at := s.expiring.at[it.Hash]; at != 0 {
 		msg.Expires = time.UnixMilli(int64(at)) //nolint:gosec // of a RECORD
 	}
 	set := []content.Said{r.said}

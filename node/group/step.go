@@ -51,7 +51,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	}
 	m.twins = twins{tx: m.tx, logs: m.logs, own: m.own.log.Device, started: now}
 	if !cfg.Kept.IsZero() {
-		m.Keep(cfg.Kept, now)
+		m.Keep(cfg.Kept, earliest(cfg.Ends, cfg.Kept), now)
 	}
 	// If one was due before the restart; it is not cast twice. Not at once: a sync
 	// may tell that this device's log went further than it knows.
@@ -138,8 +138,8 @@ func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 // Keep sets the time by which the machine destroys old keys and rows, as of a time that is
 // given to Step. So a wrong clock destroys nothing. It is the later one where the clock is
 // behind: what would be noted as of long ago would be too old once the clock is right.
-// Without it the two are one.
-func (m *Machine) Keep(kept, now time.Time) { m.timers.keep(kept, now) }
+// Messages expire by ends, which is not after it. Without it all three are one.
+func (m *Machine) Keep(kept, ends, now time.Time) { m.timers.keep(kept, ends, now) }
 
 // Ready returns the work that is to be done, and whether there is any.
 func (m *Machine) Ready() (Ready, bool) {

@@ -33,6 +33,7 @@ const (
 	timerRetire                   // keys of epochs are destroyed; by the time kept
 	timerKeyPackages              // secrets of a KeyPackage are destroyed; by the time kept
 	timerErase                    // messages are erased; by the time kept
+	timerExpire                   // messages expire; by the time at which what has a date ends
 	timerDaily                    // what is kept for months is looked at; by the time kept, and no reason to wake
 	timerCount
 )
@@ -52,6 +53,7 @@ const (
 type timers struct {
 	when [timerCount]time.Time
 	lag  time.Duration // by which the time that destroys is behind the clock; negative: ahead
+	late time.Duration // the same of the time at which what has a date ends
 }
 
 func (t *timers) at(x timer) time.Time { return t.when[x] }
@@ -74,20 +76,27 @@ func (t *timers) due(now time.Time, x timer) bool { return due(now, t.when[x]) }
 // running says whether a timer is set.
 func (t *timers) running(x timer) bool { return !t.when[x].IsZero() }
 
-// keep sets the time kept, as of now.
-func (t *timers) keep(kept, now time.Time) { t.lag = now.Sub(kept) }
+// keep sets the time kept, and the one at which what has a date ends, as of now.
+func (t *timers) keep(kept, ends, now time.Time) { t.lag, t.late = now.Sub(kept), now.Sub(ends) }
 
 // kept is the time by which things are destroyed, and by which it is noted since when.
 func (t *timers) kept(now time.Time) time.Time { return now.Add(-t.lag) }
 
+// ends is the time by which is over what has a date of its own.
+func (t *timers) ends(now time.Time) time.Time { return now.Add(-t.late) }
+
 // next is when the machine must be woken.
-func (t *timers) next() time.Time {
-	at := earliest(earliest(t.when[timerRetire], t.when[timerKeyPackages]), t.when[timerErase])
-	if !at.IsZero() {
-		at = at.Add(t.lag)
-	}
-	for _, x := range t.when[:timerRetire] {
-		at = earliest(at, x)
+func (t *timers) next() (at time.Time) {
+	for x, when := range t.when[:timerDaily] {
+		switch x := timer(x); {
+		case when.IsZero():
+		case x == timerExpire:
+			at = earliest(at, when.Add(t.late))
+		case x >= timerRetire:
+			at = earliest(at, when.Add(t.lag))
+		default:
+			at = earliest(at, when)
+		}
 	}
 	return at
 }

@@ -15,9 +15,11 @@ func TestTimersWake(t *testing.T) {
 		if next := all.next(); next.Equal(at) != (x != timerDaily) {
 			t.Errorf("timer %d: the machine wakes at %v", x, next)
 		}
-		all.keep(at.Add(-time.Hour), at)
+		all.keep(at.Add(-time.Hour), at.Add(-2*time.Hour), at)
 		if next := all.next(); next.Equal(at.Add(time.Hour)) != (x == timerRetire || x == timerKeyPackages || x == timerErase) {
 			t.Errorf("timer %d, with the time kept an hour behind: the machine wakes at %v", x, next)
+		} else if next.Equal(at.Add(2*time.Hour)) != (x == timerExpire) {
+			t.Errorf("timer %d, with the end of dates two hours behind: the machine wakes at %v", x, next)
 		}
 	}
 }

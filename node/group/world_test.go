@@ -123,6 +123,7 @@ type device struct {
 	inc    uint64
 	skew   time.Duration // of its clock
 	kept   time.Time     // that it opens with; zero: its clock
+	ends   time.Time     // the same; zero: kept
 	online bool
 	shown  []wire.MessageID // as notified, in order
 	wake   time.Time
@@ -228,7 +229,7 @@ func (w *world) found(d *device, policy wire.Policy) {
 func (d *device) open() {
 	d.w.t.Helper()
 	m, err := New(Config{
-		Genesis: d.w.genesis, Device: d.dev, LogKey: d.log, Incarnation: d.inc, Engine: engine.MLS(1), Rand: d.w.rand, Rows: d.rows, Kept: d.kept,
+		Genesis: d.w.genesis, Device: d.dev, LogKey: d.log, Incarnation: d.inc, Engine: engine.MLS(1), Rand: d.w.rand, Rows: d.rows, Kept: d.kept, Ends: d.ends,
 	}, d.clock())
 	if err != nil {
 		d.w.t.Fatalf("%s: opening: %v", d.name, err)
