@@ -192,3 +192,57 @@ func TestFloodByWhoIsOut(t *testing.T) {
 		t.Error("anna does not take what ben built on")
 	}
 }
+
+// An admin, or a former one, shows removals of long ago, one by one, each of which has a roster
+// resolved anew in a group with a long history. They come in only so fast, while the member
+// who is shown them goes on, and within hours all of them are in.
+func TestMeterOfBackDatedRemovals(t *testing.T) {
+	t.Parallel()
+	const removals, most = 40, meterRate + 2
+	for _, out := range []bool{false, true} {
+		w, x, c := longHistory(t, 1915, 300)
+		hostile := c.admins[3]
+		if out {
+			c.write(c.founder, wire.KindOp, removes(hostile), false)
+			x.takes(c.raws[len(c.raws)-1])
+		}
+		w.run(time.Hour)
+		x.must(Tick{})
+		if len(x.m.logs.Ops) < meterFrom || x.m.rosters.now.Has(hostile.dev.ID) == out {
+			t.Fatalf("%d operations, hostile is out: %v", len(x.m.logs.Ops), !out)
+		}
+		p := hostile.fresh()
+		for i := range removals {
+			p.op(removes(append(slices.Clone(c.members), c.admins[4:]...)[i%36]), x.m.logs.Ops[60+i])
+		}
+		log := wire.LogID{Device: hostile.dev.ID, Incarnation: p.inc}
+		taken := func() int {
+			if head := x.m.logs.Head(log); head != nil {
+				return int(head.Seq) //nolint:gosec // few
+			}
+			return 0
+		}
+		before := x.m.rosters.Resolves()
+		for _, raw := range p.raws {
+			_, _ = x.step(Entries{Entries: [][]byte{raw}})
+		}
+		held := len(x.m.logs.Quarantine.Held())
+		if n := x.m.rosters.Resolves() - before; n > most || taken() == 0 || taken()+held != removals || held == 0 {
+			t.Errorf("out %v: %d removals are in, %d wait, after %d resolves, at most %d", out, taken(), held, n, most)
+		}
+		said := x.send("ben is not held up")
+		if x.m.Status().Outbox != 0 || !slices.Contains(x.texts(), "ben is not held up") {
+			t.Errorf("out %v: ben's message %v waits: %+v", out, said, x.m.Status())
+		}
+		for range 4 {
+			was := x.m.rosters.Resolves()
+			w.run(meterTime)
+			if n := x.m.rosters.Resolves() - was; n > most {
+				t.Errorf("out %v: %d resolves in an hour, at most %d", out, n, most)
+			}
+		}
+		if taken() != removals || len(x.m.logs.Quarantine.Held()) != 0 {
+			t.Errorf("out %v: %d removals are in, %d wait", out, taken(), len(x.m.logs.Quarantine.Held()))
+		}
+	}
+}
