@@ -283,7 +283,7 @@ func TestWelcomeRules(t *testing.T) {
 }
 
 // A client that proposes or commits a KeyPackage checks its lifetime, and cannot without
-// knowing the time; a receiver's clock decides nothing: RFC 9420, Section 7.3.
+// knowing the time: RFC 9420, Section 7.3. A receiver is given no time.
 func TestSentLifetimes(t *testing.T) {
 	m := newMatrix(t)
 	server := newClient(t, 1, "server")

@@ -136,7 +136,7 @@ func TestTopicsAreToldToFellowsAlone(t *testing.T) {
 }
 
 // Members are in each other's mesh within seconds: when they meet again, and when one has
-// just come in. After a removal the removed one is told nothing new.
+// just come in.
 func TestMeshOfFellows(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(w *world) {

@@ -125,7 +125,7 @@ var worldsFile = flag.String("worlds", "testdata/worlds.txt.gz", "the worlds of 
 // Random worlds of honest partitions and of attacks, with the model's verdict.
 func TestRandomWorlds(t *testing.T) {
 	t.Parallel()
-	checkWorlds(t, worldsOf(t, *worldsFile, 1000))
+	checkWorlds(t, worldsOf(t, *worldsFile, 2700))
 }
 
 // Verdicts are kept from start to start. So a change of the rules that changes one needs another
@@ -133,7 +133,7 @@ func TestRandomWorlds(t *testing.T) {
 func TestRules(t *testing.T) {
 	t.Parallel()
 	h := sha256.New()
-	for _, w := range worldsOf(t, "testdata/worlds.txt.gz", 1000) {
+	for _, w := range worldsOf(t, "testdata/worlds.txt.gz", 2700) {
 		p := play(w.m)
 		for _, e := range w.m.order {
 			p.next(e)
