@@ -143,7 +143,8 @@ func (d *device) aside(seed uint64) *device {
 	return &x
 }
 
-// standing is what a device shows of the group: who is in, as what, and the profile.
+// standing is what a device shows of the group: who is in, as what, the profile and the
+// settings.
 func (d *device) standing() string {
 	var b strings.Builder
 	for _, m := range d.m.Members() {
@@ -152,6 +153,9 @@ func (d *device) standing() string {
 	fmt.Fprintln(&b, "policy", d.m.rosters.now.Policy())
 	for p := range d.m.rosters.now.Profiles() {
 		fmt.Fprintln(&b, profileDetail(p.Profile))
+	}
+	for _, s := range d.m.Journal().Settings() {
+		fmt.Fprintf(&b, "%s %q\n", s.Key, s.Value)
 	}
 	return b.String()
 }
@@ -212,8 +216,8 @@ func inOrders(t *testing.T, what string, orders uint64, members []*device, raws 
 	}
 }
 
-// changesNothing fails if entries change who is in, as what, or the profile, for any member
-// in any order.
+// changesNothing fails if entries change who is in, as what, the profile or the settings,
+// for any member in any order.
 func changesNothing(t *testing.T, what string, orders uint64, members []*device, raws [][]byte) {
 	t.Helper()
 	was, before := members[0].m.Status(), members[0].standing()

@@ -47,7 +47,12 @@ func TestProfileOfTheEndOfTime(t *testing.T) {
 		last.writeAt(end, wire.KindOp, b.sets(wire.ProfileItem{Field: wire.FieldPolicy, HLC: end, Policy: wire.PolicyOpen}), hashesOf(b.heads()...)...)
 		all := naming(c, append(pens, last)...)
 		all = all[:len(all)-1] // nothing comes after the end of time
-		inOrders(t, "at the end of time", 50, members, all, nil)
+		inOrders(t, "at the end of time", 50, members, all, func(x *device) {
+			r := x.m.rosters.now
+			if r.Policy() != wire.PolicyOpen || r.Profile(wire.FieldPolicy).HLC != dag.EndOfTime-1 || r.Profile(wire.FieldName).Profile.Text != "mine4" {
+				t.Errorf("%s shows\n%s", x.name, x.standing())
+			}
+		})
 		for _, x := range members {
 			x.must(Entries{Entries: all})
 		}
@@ -85,7 +90,8 @@ func TestProfileOfTheEndOfTime(t *testing.T) {
 	}
 }
 
-// An item above its entry's place counts for nobody, and whoever sets one is told so.
+// An item of the profile, or a setting, above its entry's place counts for nobody, and whoever
+// sets one is told so.
 func TestProfileAboveItsEntry(t *testing.T) {
 	t.Parallel()
 	w, a, b, c := closed(t, 1532, wire.PolicyInvite)
@@ -94,6 +100,7 @@ func TestProfileAboveItsEntry(t *testing.T) {
 	for _, hlc := range []uint64{math.MaxUint64, uint64(dag.EndOfTime), uint64(crdt.HLCFromTime(w.now.Add(time.Hour)))} {
 		p := b.fresh()
 		p.op(b.sets(wire.ProfileItem{Field: wire.FieldPolicy, HLC: hlc, Policy: wire.PolicyOpen}), b.heads()...)
+		p.op(&wire.Op{Type: wire.OpSetting, Setting: &wire.Setting{Key: "expiry", Value: "1d", HLC: hlc}})
 		pens = append(pens, p)
 	}
 	changesNothing(t, "above its entry", 50, members, naming(c, pens...))

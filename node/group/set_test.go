@@ -9,13 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// conclusions is all that must be a function of the set of entries: roster, choice,
-// vector, evidence, which entries count, and which messages are owed to members of that time.
+// conclusions is all that must be a function of the set of entries: roster, profile, settings,
+// invites, requests, choice, vector, evidence, which entries count, and which messages are owed
+// to members of that time.
 func (m *Machine) conclusions() string {
 	var b bytes.Buffer
 	for u := range m.rosters.now.Users() {
@@ -23,6 +25,26 @@ func (m *Machine) conclusions() string {
 	}
 	for by := range m.rosters.now.Departures() {
 		fmt.Fprintf(&b, "out by %v\n", by.Hash)
+	}
+	fmt.Fprintf(&b, "policy %v\n", m.rosters.now.Policy())
+	for p := range m.rosters.now.Profiles() {
+		fmt.Fprintf(&b, "profile %s by %v\n", profileDetail(p.Profile), p.Hash)
+	}
+	for op := range m.rosters.now.Settings() {
+		fmt.Fprintf(&b, "setting %s %q by %v\n", op.Op.Setting.Key, op.Op.Setting.Value, op.Hash)
+	}
+	fmt.Fprintf(&b, "settings %+v\n", m.Journal().Settings())
+	for _, op := range slices.SortedFunc(slices.Values(m.logs.Ops), (*dag.Item).Compare) {
+		if !m.rosters.now.Counts(op) {
+			continue
+		}
+		if in := op.Invited; in != nil {
+			i := m.rosters.now.Invite(in.ID)
+			fmt.Fprintf(&b, "invite %v used %d revoked %v\n", in.ID, i.Uses, i.Revoked != nil)
+		}
+	}
+	for id, a := range m.rosters.now.Requests() {
+		fmt.Fprintf(&b, "request %v by %v denied %v\n", id, a.By.Hash, a.Denied != nil)
 	}
 	fmt.Fprintf(&b, "chosen %v\n", m.fork.chosen.at.ID)
 	for _, id := range slices.SortedFunc(maps.Keys(m.tree.Nodes), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }) {
@@ -58,10 +80,11 @@ func (m *Machine) conclusions() string {
 }
 
 // Machines that are shown the same entries, honest and hostile, in any order, more than
-// once, with restarts in between, come to the same conclusions.
+// once, with restarts in between, come to the same conclusions. The clock of one author in ten
+// is fifty years off.
 func TestConclusionsDoNotDependOnOrder(t *testing.T) {
 	t.Parallel()
-	evidence, gone, revoked, roots := 0, 0, 0, 0
+	evidence, gone, revoked, roots, ahead, behind, set, invites := 0, 0, 0, 0, 0, 0, 0, 0
 	for seed := range uint64(20) {
 		w, a, b, c := three(t, 7000+seed)
 		d := w.device("dora")
@@ -81,14 +104,30 @@ func TestConclusionsDoNotDependOnOrder(t *testing.T) {
 			by   *device
 			inc  uint64
 			seq  uint64
-			hlc  uint64
+			hlc  uint64 // its place
+		}
+		skews := map[*device]time.Duration{}
+		skew := func(by *device) {
+			switch r.IntN(20) {
+			case 0:
+				skews[by] = 50 * 365 * 24 * time.Hour
+			case 1:
+				skews[by] = -50 * 365 * 24 * time.Hour
+			}
+		}
+		for _, by := range authors {
+			skew(by)
 		}
 		base := a.m.logs.Head(a.m.own.log)
 		all := []made{{hash: base.Hash, hlc: uint64(base.HLC)}}
 		positions := []wire.EpochID{a.m.own.Position}
+		var links []link
 		secret, public, _ := engine.MLS(1).NewSigner(w.rand)
-		for range 60 {
+		for range 80 {
 			by := authors[r.IntN(len(authors))]
+			if r.IntN(3) == 0 {
+				by = authors[r.IntN(2)] // an owner or admin
+			}
 			e := made{by: by, inc: r.Uint64(), seq: 1}
 			var prev wire.EntryHash
 			if p := all[r.IntN(len(all))]; p.by != nil && r.IntN(3) > 0 { // also twice after one entry
@@ -103,13 +142,20 @@ func TestConclusionsDoNotDependOnOrder(t *testing.T) {
 				}
 			}
 			slices.SortFunc(deps, func(a, b wire.EntryHash) int { return bytes.Compare(a[:], b[:]) })
-			e.hlc += 1 + uint64(r.IntN(1<<18))
+			named := e.hlc
+			date := crdt.HLC(named + 1 + uint64(r.IntN(1<<18)))
+			own := crdt.HLCFromTime(w.now.Add(skews[by])) + crdt.HLC(r.IntN(1<<24))
+			if follows := own > crdt.HLC(named) || crdt.HLC(named).Ahead(own.Time()) > dag.MaxAhead; follows && (skews[by] != 0 || own+1<<40 < date && r.IntN(2) > 0) {
+				date = own // else its clock is pulled along
+			}
+			e.hlc = max(uint64(date), named+1)
 			kind, body := wire.KindRecord, any(&wire.Record{Commitment: wire.Hash{byte(r.Uint64()), byte(r.Uint64())}})
 			someone := authors[r.IntN(len(authors))]
-			switch r.IntN(9) {
+			switch r.IntN(15) {
 			case 0:
 				p, op := puppet(t, w, "puppet", secret, public, w.now)
 				authors = append(authors, p)
+				skew(p)
 				kind, body = wire.KindOp, op
 			case 1:
 				kind, body = wire.KindOp, &wire.Op{Type: wire.OpRemove, User: &someone.dev.User}
@@ -137,9 +183,24 @@ func TestConclusionsDoNotDependOnOrder(t *testing.T) {
 					k.Supersedes = append(k.Supersedes, wire.KeyID{byte(r.IntN(4))})
 				}
 				kind, body = wire.KindTKey, k
+			case 8, 9:
+				item := wire.ProfileItem{Field: wire.FieldName, HLC: e.hlc + 1<<17 - uint64(r.IntN(1<<20)), Text: fmt.Sprint("name ", r.IntN(100))}
+				if r.IntN(2) > 0 {
+					item.Field, item.Text, item.Policy = wire.FieldPolicy, "", []wire.Policy{wire.PolicyOpen, wire.PolicyInvite}[r.IntN(2)]
+				}
+				kind, body = wire.KindOp, by.sets(item)
+			case 10, 11, 12:
+				s := &wire.Setting{Key: fmt.Sprint("key", r.IntN(2)), Value: fmt.Sprint(r.IntN(100)), HLC: e.hlc + 1<<17 - uint64(r.IntN(1<<20))}
+				kind, body = wire.KindOp, &wire.Op{Type: wire.OpSetting, Setting: s}
+			case 13:
+				if links = append(links, by.signInvite(nil)); r.IntN(2) > 0 {
+					kind, body = wire.KindOp, &wire.Op{Type: wire.OpRevoke, Revokes: &links[r.IntN(len(links))].id}
+				} else {
+					kind, body = wire.KindOp, &wire.Op{Type: wire.OpInvite, Invite: &links[len(links)-1].invite}
+				}
 			}
 			e.raw, e.hash = forged(by, kind, body, deps, func(x *wire.Entry) {
-				x.Incarnation, x.Seq, x.Prev, x.HLC = e.inc, e.seq, prev, e.hlc
+				x.Incarnation, x.Seq, x.Prev, x.HLC = e.inc, e.seq, prev, uint64(date)
 			})
 			all = append(all, e)
 		}
@@ -192,6 +253,14 @@ func TestConclusionsDoNotDependOnOrder(t *testing.T) {
 		}
 		m := machines[0].m
 		evidence, roots = evidence+len(m.logs.Evidence), roots+len(m.tree.Nodes)
+		set, invites = set+len(slices.Collect(m.rosters.now.Profiles()))+len(m.Journal().Settings()), invites+len(m.Invites(w.now))
+		for it := range m.logs.Items.All() {
+			if off := it.Dated().Time().Sub(w.now); m.logs.Counts(it) && off > 24*time.Hour {
+				ahead++
+			} else if m.logs.Counts(it) && off < -10*365*24*time.Hour {
+				behind++
+			}
+		}
 		for by := range m.rosters.now.Departures() {
 			if by.Op.Type == wire.OpDeviceRevoke {
 				revoked++
@@ -200,7 +269,7 @@ func TestConclusionsDoNotDependOnOrder(t *testing.T) {
 			}
 		}
 	}
-	if evidence < 20 || gone < 12 || revoked < 3 || roots < 40 {
-		t.Errorf("too tame: %d forked logs, %d gone, %d revoked, %d epochs", evidence, gone, revoked, roots)
+	if evidence < 20 || gone < 12 || revoked < 3 || roots < 40 || ahead < 10 || behind < 25 || set < 8 || invites < 6 {
+		t.Errorf("too tame: %d forked logs, %d gone, %d revoked, %d epochs, %d entries dated ahead and %d behind, %d items set, %d invites", evidence, gone, revoked, roots, ahead, behind, set, invites)
 	}
 }
