@@ -65,3 +65,27 @@ func TestMemberThatPutsOff(t *testing.T) {
 		}
 	})
 }
+
+// A member nearby is asked for two groups at a time, so that little is under way in a crash; one
+// far away for ever more, and a slow one for fewer.
+func TestPace(t *testing.T) {
+	near, far := fetchNear-1, fetchNear
+	for _, c := range []struct {
+		first, last time.Duration
+		want        []int
+	}{
+		{near, near, []int{2, 2, 2}},
+		{far, far, []int{2, 4, 8, 16, 16}},
+		{far, fetchQuick, []int{1, 1}},
+	} {
+		p := pace{most: 1, first: time.Hour}
+		for i, want := range c.want {
+			if p.gave(c.first, c.last); p.most != want {
+				t.Errorf("after %d answers within %v and %v it is asked for %d, want %d", i+1, c.first, c.last, p.most, want)
+			}
+		}
+		if p.gave(near, fetchQuick-1); p.most != fetchFew {
+			t.Errorf("one that is near after all is asked for %d", p.most)
+		}
+	}
+}

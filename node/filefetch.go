@@ -29,7 +29,7 @@ const (
 	fetchAtOnce  = 2 // files
 	fetchFrom    = 3 // members, of one file
 	fetchSync    = 8 << 20
-	fetchQuick   = 2 * time.Second // a member that answers sooner is asked for twice as much
+	fetchQuick   = 2 * time.Second // a member that answers sooner may be asked for twice as much
 	fetchAgain   = 2 * time.Second // after nobody had what is missing; twice as long each time
 	fetchSeldom  = 5 * time.Minute
 	fetchNoSpace = time.Minute
@@ -438,7 +438,7 @@ func (x *fetch) from(ctx context.Context, p peer.ID, patience int, open func(con
 			stream.drop()
 		}
 	}()
-	most, skip, waited := 1, x.wrongOf(p), time.Duration(0)
+	pace, skip, waited := pace{most: 1, first: time.Hour}, x.wrongOf(p), time.Duration(0)
 	for ctx.Err() == nil {
 		if stream == nil || time.Since(stream.began) > blobTurn {
 			if stream != nil {
@@ -455,22 +455,19 @@ func (x *fetch) from(ctx context.Context, p peer.ID, patience int, open func(con
 			return err
 		}
 		for some := true; some && stream != nil && time.Since(stream.began) <= blobTurn; {
-			from, groups := x.claim(have[0], skip, most)
+			from, groups := x.claim(have[0], skip, pace.most)
 			if some = groups > 0; !some {
 				return nil
 			}
 			began := time.Now()
-			err := x.get(stream, from, groups)
+			first, err := x.get(stream, from, groups)
 			var wait waitError
 			if err == nil {
 				waited = 0
 			}
 			switch {
-			case err == nil && time.Since(began) < fetchQuick:
-				most = min(2*most, wire.MaxBlobGroups)
-				continue
 			case err == nil:
-				most = max(most/2, 1)
+				pace.gave(first, time.Since(began))
 				continue
 			case errors.As(err, &wait) && wait > 0 && waited+time.Duration(wait) <= fetchWaits:
 				waited += time.Duration(wait)
@@ -486,7 +483,7 @@ func (x *fetch) from(ctx context.Context, p peer.ID, patience int, open func(con
 				if patience--; patience >= 0 && errors.Is(err, blob.ErrWrong) {
 					x.skip(skip, from, groups)
 					stream.drop()
-					stream, most = nil, 1
+					stream, pace.most = nil, 1
 					some = false
 					continue
 				}
@@ -552,8 +549,8 @@ func (x *fetch) claim(have blob.Bits, skip map[int]bool, most int) (from, groups
 	return from, groups
 }
 
-// get fetches groups that were claimed.
-func (x *fetch) get(s *blobStream, from, groups int) error {
+// get fetches groups that were claimed, and gives how long the first took.
+func (x *fetch) get(s *blobStream, from, groups int) (time.Duration, error) {
 	defer func() {
 		x.mu.Lock()
 		defer x.mu.Unlock()
@@ -561,7 +558,7 @@ func (x *fetch) get(s *blobStream, from, groups int) error {
 			delete(x.claimed, from+i)
 		}
 	}()
-	err := s.get(x.to, from, groups, func(i int) {
+	first, err := s.get(x.to, from, groups, func(i int) {
 		x.t.mu.Lock()
 		still := x.still()
 		if still {
@@ -582,7 +579,7 @@ func (x *fetch) get(s *blobStream, from, groups int) error {
 	if saved := x.save(x.to.F.(diskFile).File, false); err == nil { //nolint:forcetypeassert // see prepare
 		err = saved
 	}
-	return err
+	return first, err
 }
 
 // blame notes that a member served wrong bytes.

@@ -521,7 +521,7 @@ func TestFilesAreForMembers(t *testing.T) {
 			t.Fatal(err)
 		}
 		var wait waitError
-		if err := s.get(blob.Blob{Root: secret, Length: f.Sealed}, 0, 1, func(int) {}); !errors.As(err, &wait) || wait != 0 {
+		if _, err := s.get(blob.Blob{Root: secret, Length: f.Sealed}, 0, 1, func(int) {}); !errors.As(err, &wait) || wait != 0 {
 			t.Errorf("a file of another group is served: %v", err)
 		}
 		s.drop()

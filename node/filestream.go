@@ -250,19 +250,26 @@ func (w waitError) Error() string {
 	return fmt.Sprintf("the member wants to be asked again in %v", time.Duration(w))
 }
 
-// get asks for groups, and gives each to the blob as it comes.
-func (b *blobStream) get(to blob.Blob, from, groups int, got func(int)) error {
+// get asks for groups, and gives each to the blob as it comes. It gives how long the first took
+// to come.
+func (b *blobStream) get(to blob.Blob, from, groups int, got func(int)) (first time.Duration, err error) {
+	began := time.Now()
 	if err := b.write(wire.BlobAsk{Get: &wire.BlobGet{Root: to.Root, From: uint64(from), Groups: uint64(groups)}}); err != nil { //nolint:gosec // not negative
-		return err
+		return 0, err
 	}
 	parts := &partReader{b: b}
-	if err := to.Take(parts, from, groups, got); err != nil {
-		return noEOF(err)
+	if err := to.Take(parts, from, groups, func(i int) {
+		if first == 0 {
+			first = time.Since(began)
+		}
+		got(i)
+	}); err != nil {
+		return first, noEOF(err)
 	}
 	if len(parts.rest) > 0 {
-		return fmt.Errorf("%w: more than was asked for", errProtocol)
+		return first, fmt.Errorf("%w: more than was asked for", errProtocol)
 	}
-	return nil
+	return first, nil
 }
 
 // partReader reads a slice out of its parts.

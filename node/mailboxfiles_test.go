@@ -384,7 +384,7 @@ func TestMailboxFilePutters(t *testing.T) {
 		got.disk.b = make([]byte, len(f.disk.b))
 		got.Root, got.Length = f.Root, f.Length
 		for i := 0; i < blob.Groups(f.Length); i += 16 {
-			if err := s.get(got.Blob, i, min(16, blob.Groups(f.Length)-i), func(int) {}); err != nil {
+			if _, err := s.get(got.Blob, i, min(16, blob.Groups(f.Length)-i), func(int) {}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -399,7 +399,7 @@ func TestMailboxFilePutters(t *testing.T) {
 		if held := w.heldAt(s, f); held != 0 {
 			t.Errorf("another box has %d groups", held)
 		}
-		if err := s.get(got.Blob, 0, 1, func(int) {}); !errors.As(err, new(waitError)) {
+		if _, err := s.get(got.Blob, 0, 1, func(int) {}); !errors.As(err, new(waitError)) {
 			t.Errorf("another box gives %v", err)
 		}
 		if st, _ := office.mailbox.status(); st.Boxes != 1 {
