@@ -78,6 +78,7 @@ func describe(t *testing.T) (doc []byte, promises []string, routes int) {
 			d.promises["stream "+route] = true
 		}
 		d.promises[fmt.Sprintf("answer %s %s", route, r.Response.Name())] = true
+		d.promises[fmt.Sprintf("request %s %s", route, r.Request.Name())] = true
 		op["responses"] = object{
 			"200":     object{"description": answers(d.comments[r.Response.Name()], r.Stream), "content": object{media: object{"schema": d.schema(r.Response)}}},
 			"default": object{"description": "An error.", "content": object{"application/json": object{"schema": d.schema(reflect.TypeFor[errorBody]())}}},
@@ -90,6 +91,9 @@ func describe(t *testing.T) (doc []byte, promises []string, routes int) {
 		at[strings.ToLower(r.Method)] = op
 	}
 	d.raw = d.contents(paths)
+	for c, means := range codes {
+		d.promises[fmt.Sprintf("code %s %d %d", c, means.status, means.exit)] = true
+	}
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
@@ -187,6 +191,9 @@ func (d *describer) schema(t reflect.Type) object {
 		s := object{"type": "string"}
 		if values := closed[t]; values != nil {
 			s["enum"] = values
+			for _, v := range values {
+				d.promises["value "+t.Name()+" "+v] = true
+			}
 		}
 		return s
 	}
@@ -228,6 +235,7 @@ func (d *describer) object(name string, t reflect.Type, answer bool) object {
 			properties[tag] = s
 			if answer && !strings.Contains(options, "omit") {
 				required = append(required, tag)
+				d.promises["always "+name+"."+tag] = true
 			}
 			d.promise(name+"."+tag, f.Type)
 		}
@@ -339,15 +347,17 @@ func TestOpenAPI(t *testing.T) {
 const promisesFile = "testdata/promises.txt"
 
 // brokenPromises lists the promises that do not hold any more and that the changelog says nothing of. It
-// has to name the route or field, in a line that begins with "- Breaking".
+// has to name the route, field, value or code, in a line that begins with "- Breaking".
 func brokenPromises(promised, holds []string, changelog string) (out []string) {
 	for _, p := range promised {
 		if slices.Contains(holds, p) {
 			continue
 		}
-		about := strings.SplitN(p, " ", 3)[1] // a field
-		if f := strings.Fields(p); f[0] != "field" {
-			about = f[1] + " " + f[2] // a route
+		f := strings.SplitN(p, " ", 4)
+		about := f[1] // a field or code
+		switch f[0] {
+		case "route", "stream", "answer", "request", "value": // a value is named with its type
+			about += " " + f[2]
 		}
 		said := false
 		for _, entry := range strings.Split(changelog, "\n- ") {
@@ -419,9 +429,24 @@ func TestBroken(t *testing.T) {
 		{append([]string{"field Group.id int"}, promised[1:]...), "", 1},
 		{promised[:2], "", 3},
 		{promised[:2], "\n- Breaking: `GET /v1/groups` and `GET /v1/events` are gone.", 0},
+		{append([]string{"always Group.name", "value Level hasty", "code slow 400 20", "request PUT /v1/groups Empty"}, promised...), "", 0},
 	} {
 		if got := brokenPromises(promised, c.holds, c.changelog); len(got) != c.broken {
 			t.Errorf("of %q, with the changelog %q, %q are broken, want %d", c.holds, c.changelog, got, c.broken)
+		}
+	}
+	for promise, about := range map[string]string{
+		"always Group.id":                "Group.id",
+		"value Level synced":             "Level synced",
+		"code not-found 404 4":           "not-found",
+		"request GET /v1/groups Groups":  "GET /v1/groups",
+		"answer GET /v1/groups Groups":   "GET /v1/groups",
+		"field Group.names list of text": "Group.names",
+	} {
+		for changelog, broken := range map[string]int{"- Breaking: gone": 1, "# Changes\n\n- Breaking: `" + about + "` is gone.": 0, "# Changes\n\n- `" + about + "` is gone.": 1} {
+			if got := brokenPromises([]string{promise}, promised[:3], changelog); len(got) != broken {
+				t.Errorf("of %q, with the changelog %q, %q are broken, want %d", promise, changelog, got, broken)
+			}
 		}
 	}
 	if _, err := fs.Stat(os.DirFS("."), promisesFile); err != nil {
