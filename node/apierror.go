@@ -72,6 +72,7 @@ func APIError(err error) error {
 		{verdict.ErrDiscounted, api.CodeNotPermitted, "pandanode init --home DIR makes a new device; an admin can remove this one's user and invite that"},
 		{verdict.ErrState, api.CodeConflict, "pandanode group show GROUP"},
 		{ErrExists, api.CodeConflict, ""},
+		{syscall.ENOTDIR, api.CodeInvalid, ""},
 		{verdict.ErrFull, api.CodeLimited, ""},
 		{wire.ErrTooLarge, api.CodeInvalid, ""},
 		{identity.ErrForged, api.CodeVerification, ""},

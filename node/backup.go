@@ -268,8 +268,10 @@ func cutShort(err error) error {
 // Restore leaves none, and can be repeated. Of cfg it needs what [Init] needs but the
 // name. The device gets a new incarnation, and asks its groups to be added again: no
 // sequence number and no key is used twice. The device that the backup is of must not
-// run any more. Errors: those of VerifyBackup and storage.Create.
+// run any more. A Restore that fails removes the files that it has made. Errors: those of
+// VerifyBackup and storage.Create. They have a code (api.CodeOf).
 func Restore(ctx context.Context, cfg InitConfig, r io.Reader, with ...age.Identity) (sum BackupSummary, err error) {
+	defer func() { err = APIError(err) }()
 	if err := cfg.validate(); err != nil {
 		return sum, err
 	}
@@ -300,11 +302,16 @@ func restore(ctx context.Context, home string, lock storage.Options, r io.Reader
 	if err := os.RemoveAll(part); err != nil {
 		return sum, fmt.Errorf("removing what an interrupted restoration left: %w", err)
 	}
+	undo := new(undoing)
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.RemoveAll(part))
+			err = errors.Join(err, undo.all())
 		}
 	}()
+	undo.tree(part)
+	if lock.KeyFile != "" {
+		undo.file(lock.KeyFile)
+	}
 	s, err := storage.Create(part, lock)
 	if err != nil {
 		return sum, err

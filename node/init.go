@@ -99,7 +99,10 @@ func checkHome(home, keyFile string) error {
 // moved there at the end. An Init that fails removes the files that it has made; one that
 // is interrupted can be repeated. Of several at the same time one makes the device, and the
 // others get ErrInUse or ErrExists. Errors: those of storage.Create and of Passphrase; ErrInvalid.
-func Init(ctx context.Context, cfg InitConfig) error { return initAt(ctx, cfg, func(string) {}) }
+// They have a code (api.CodeOf).
+func Init(ctx context.Context, cfg InitConfig) error {
+	return APIError(initAt(ctx, cfg, func(string) {}))
+}
 
 // initAt is Init with points at which a test lets it crash.
 func initAt(ctx context.Context, cfg InitConfig, at func(point string)) (err error) {

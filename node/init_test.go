@@ -1,14 +1,17 @@
 package node
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/storage"
 )
 
@@ -141,5 +144,78 @@ func TestInitIsWholeOrNotAtAll(t *testing.T) {
 	c.Passphrase = func() ([]byte, error) { t.Error("asked for a passphrase"); return nil, errNo }
 	if err := Init(t.Context(), c); !errors.Is(err, storage.ErrExists) {
 		t.Errorf("a second time: %v", err)
+	}
+}
+
+// The errors of Init have codes, and are still those of before for errors.Is.
+func TestInitErrorsHaveCodes(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	file := filepath.Join(root, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	passphrase := func(text string) func() ([]byte, error) {
+		return func() ([]byte, error) { return []byte(text), nil }
+	}
+	there := InitConfig{Home: filepath.Join(root, "there"), KDF: quick, Passphrase: passphrase("long enough")}
+	if err := Init(t.Context(), there); err != nil {
+		t.Fatal(err)
+	}
+	open := filepath.Join(root, "open")
+	if err := errors.Join(os.Mkdir(open, 0o700), os.Chmod(open, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(*InitConfig)
+		code   api.Code
+		is     error
+	}{
+		"a device is there":     {func(*InitConfig) {}, api.CodeConflict, ErrExists},
+		"a home below a file":   {func(c *InitConfig) { c.Home = filepath.Join(file, "home") }, api.CodeInvalid, syscall.ENOTDIR},
+		"a home of everybody":   {func(c *InitConfig) { c.Home = open }, api.CodeNotPermitted, nil},
+		"no home":               {func(c *InitConfig) { c.Home = "" }, api.CodeInvalid, ErrInvalid},
+		"an empty passphrase":   {func(c *InitConfig) { c.Home, c.Passphrase = filepath.Join(root, "1"), passphrase("") }, api.CodeInvalid, ErrInvalid},
+		"nothing that locks it": {func(c *InitConfig) { c.Home, c.Passphrase = filepath.Join(root, "2"), nil }, api.CodeLocked, nil},
+		"a name that cannot be": {func(c *InitConfig) { c.Home, c.Name = filepath.Join(root, "3"), " " }, api.CodeInvalid, ErrInvalid},
+		"a cost that cannot be": {func(c *InitConfig) { c.Home, c.KDF.Passes = filepath.Join(root, "4"), 99 }, api.CodeInvalid, nil},
+		"a configuration below a file": {func(c *InitConfig) {
+			c.Home, c.ConfigFile = filepath.Join(root, "5"), filepath.Join(file, "config.toml")
+		}, api.CodeInvalid, syscall.ENOTDIR},
+		"a key file of another meaning": {func(c *InitConfig) { c.Home, c.KeyFile = filepath.Join(root, "6"), file }, api.CodeLocked, nil},
+	} {
+		cfg := there
+		c.change(&cfg)
+		err := Init(t.Context(), cfg)
+		if err == nil || api.CodeOf(err) != c.code || c.is != nil && !errors.Is(err, c.is) {
+			t.Errorf("%s: %s, want %s: %v", name, api.CodeOf(err), c.code, err)
+		}
+	}
+}
+
+// A Restore that fails removes the key file that it has made, and none that was there.
+func TestFailedRestoreLeavesNoKeyFile(t *testing.T) {
+	t.Parallel()
+	for _, before := range []bool{false, true} {
+		root := t.TempDir()
+		key := filepath.Join(root, "key")
+		want := []byte(nil)
+		if before {
+			want = bytes.Repeat([]byte{7}, 32)
+			if err := os.WriteFile(key, want, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		at := files(t, root)
+		_, err := Restore(t.Context(), InitConfig{Home: filepath.Join(root, "home"), KeyFile: key}, strings.NewReader("no backup"))
+		if err == nil || api.CodeOf(err) == api.CodeInternal {
+			t.Errorf("restoring rubbish: %v", err)
+		}
+		if after := files(t, root); !slices.Equal(at, after) {
+			t.Errorf("it left %q", after)
+		}
+		if got, _ := os.ReadFile(key); !bytes.Equal(got, want) {
+			t.Error("the key file has changed")
+		}
 	}
 }

@@ -79,7 +79,7 @@ var DefaultKDF = KDF{MemoryKiB: 64 << 10, Passes: 3, Lanes: 4}
 // validate bounds the cost that a file may claim: at most 256 MiB and 16 passes.
 func (k KDF) validate() error {
 	if k.Lanes < 1 || k.Lanes > 16 || k.Passes < 1 || k.Passes > 16 || k.MemoryKiB < 8*uint32(k.Lanes) || k.MemoryKiB > 256<<10 {
-		return fmt.Errorf("Argon2id parameters out of bounds: %d KiB, %d passes, %d lanes", k.MemoryKiB, k.Passes, k.Lanes)
+		return fmt.Errorf("%w: Argon2id parameters out of bounds: %d KiB, %d passes, %d lanes", ErrInvalid, k.MemoryKiB, k.Passes, k.Lanes)
 	}
 	return nil
 }

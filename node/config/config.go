@@ -108,6 +108,9 @@ type Limits struct {
 // minConnections is the least that [Limits] may ask for.
 const minConnections = 8
 
+// maxConnections is the most that [Limits] may ask for, as in a node.
+const maxConnections = 1 << 16
+
 // Metrics says where the node's metrics are served beside its local API.
 type Metrics struct {
 	// Address is the TCP address that serves /metrics, /healthz and /readyz; empty: the
@@ -212,6 +215,9 @@ func (c Config) Validate() error {
 	errs = append(errs, validateHooks(c.Hooks)...)
 	if c.Limits.Connections < minConnections {
 		bad("limits.connections", "%d are too few for gossip and the DHT: at least %d", c.Limits.Connections, minConnections)
+	}
+	if c.Limits.Connections > maxConnections {
+		bad("limits.connections", "%d are too many: at most %d", c.Limits.Connections, maxConnections)
 	}
 	if !slices.Contains(logLevels, c.Log.Level) {
 		bad("log.level", "%q is none of %s", c.Log.Level, strings.Join(logLevels, ", "))

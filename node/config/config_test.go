@@ -100,6 +100,7 @@ func TestErrorsNameTheLineAndTheKey(t *testing.T) {
 		{file: "[relay]\nthrough = [\"/ip4/127.0.0.1/tcp/4001\"]\n", want: "relay.through: \"/ip4/127.0.0.1/tcp/4001\" does not end in /p2p/"},
 		{file: "[relay]\nfor = \"friends\"\n", want: `relay.for: "friends" is none of nobody, members, anyone`},
 		{file: "[limits]\nconnections = 7\n", want: "limits.connections: 7 are too few"},
+		{file: "[limits]\nconnections = 65537\n", want: "limits.connections: 65537 are too many: at most 65536"},
 		{file: "[web]\nport = 70000\n", want: "web.port: 70000 is no port"},
 		{file: "[web]\nport = -1\n", want: "web.port: -1 is no port"},
 		{file: "[web]\nhosts = [\"http://chat.example\"]\n", want: `web.hosts: "http://chat.example" is no name such as chat.example`},
