@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"image"
+	"image/jpeg"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -144,4 +147,68 @@ func TestFetchOnAFullDisk(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A disk that fills while a file is sealed is said with a code, and leaves nothing: neither in
+// the folder nor in what is counted.
+func TestUploadOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		written := 0
+		write := a.files.write
+		a.files.write = func(f *os.File, p []byte, off int64) (int, error) {
+			if written += len(p); written > 1<<20 {
+				n, err := write(f, p[:len(p)/2], off)
+				return n, errors.Join(err, &os.PathError{Op: "write", Path: f.Name(), Err: syscall.ENOSPC})
+			}
+			return write(f, p, off)
+		}
+		up := func() error {
+			_, err := fileRoutes{routes{a}}.Upload(w.Context(), api.UploadRequest{Name: "large.bin"}, 3<<20, bytes.NewReader(someBytes(1, 3<<20)))
+			return err
+		}
+		if err := up(); api.CodeOf(err) != api.CodeLimited || !errors.Is(err, storage.ErrNoSpace) || written < 1<<20 {
+			t.Errorf("after %d bytes: %s, %v", written, api.CodeOf(err), err)
+		}
+		a.files.mu.Lock()
+		sealing := a.files.sealing
+		a.files.mu.Unlock()
+		if left := w.blobs(0); len(left) > 0 || sealing != 0 {
+			t.Errorf("%q are left, and %d bytes are kept for nobody", left, sealing)
+		}
+		written = -1 << 30
+		if err := up(); err != nil {
+			t.Errorf("with room: %v", err)
+		}
+	})
+}
+
+// Metadata of a picture that is sent stays here, unless it is to be kept.
+func TestPictureArrivesWithoutMetadata(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a, b := w.open(0), w.open(1, 0)
+		id := w.create(a, "tea")
+		w.join(b, id)
+		const secret = "where it was taken"
+		var img bytes.Buffer
+		if err := jpeg.Encode(&img, image.NewGray(image.Rect(0, 0, 16, 16)), nil); err != nil {
+			t.Fatal(err)
+		}
+		body := "Exif\x00\x00II\x2a\x00\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00" + secret
+		with := slices.Concat(img.Bytes()[:2], []byte{0xff, 0xe1, 0, byte(len(body) + 2)}, []byte(body), img.Bytes()[2:])
+		for _, keep := range []bool{false, true} {
+			f, err := fileRoutes{routes{a}}.Upload(w.Context(), api.UploadRequest{Name: "panda.jpg", KeepMetadata: keep}, int64(len(with)), bytes.NewReader(with))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.sendFile(a, id, "", f)
+			w.state(b, f.ID, "here", here)
+			got := w.content(b, f.ID)
+			if _, err := jpeg.Decode(bytes.NewReader(got)); err != nil || bytes.Contains(got, []byte(secret)) != keep || keep && !bytes.Equal(got, with) {
+				t.Errorf("kept %v: %d bytes of %d, %v", keep, len(got), len(with), err)
+			}
+		}
+	})
 }

@@ -400,8 +400,21 @@ func TestWrongHolder(t *testing.T) {
 		d.files.mu.Lock()
 		bad := d.files.all[wire.Hash(parseFile(t, f.ID))].bad
 		d.files.mu.Unlock()
-		if len(bad) > 1 || len(bad) == 1 && bad[string(b.host.ID())] == 0 {
+		if len(bad) != 1 || bad[string(b.host.ID())] != 1 {
 			t.Errorf("%v are to blame", bad)
+		}
+
+		// Asked again, b is asked last, and so for nothing: the others have it all.
+		if _, err := d.API().RemoveFile(w.Context(), api.RemoveFileRequest{File: f.ID}); err != nil {
+			t.Fatal(err)
+		}
+		served := func(n *Node) int64 { return n.metrics.counters()["file_bytes_out"] }
+		byA, byB, byC := served(a), served(b), served(c)
+		if got := w.fetch(d, f.ID); !bytes.Equal(got, large) {
+			t.Errorf("%d bytes came again", len(got))
+		}
+		if byA, byB, byC = served(a)-byA, served(b)-byB, served(c)-byC; byB != 0 || byA < 1<<20 || byC < 1<<20 {
+			t.Errorf("the one who served wrong bytes served %d more, the others %d and %d", byB, byA, byC)
 		}
 
 		// When b alone is left, all but its wrong groups come.

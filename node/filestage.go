@@ -108,7 +108,7 @@ func (t *fileTable) seal(out *content.File, src io.Reader) (err error) {
 			err = diskError(err)
 		}
 	}()
-	sealed, err := blob.Seal(f, src, out.Size, out.Key)
+	sealed, err := blob.Seal(diskFile{f, t.write}, src, out.Size, out.Key)
 	if errors.Is(err, blob.ErrSize) {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -190,6 +192,9 @@ func TestDeletionErases(t *testing.T) {
 		}
 		zebra := said("a zebra")
 		said("a gnu")
+		if _, err := a.API().Send(ctx, api.SendRequest{Group: id.String(), Text: "an answer", ReplyTo: zebra.String()}); err != nil {
+			t.Fatal(err)
+		}
 		left := func(n *Node, word string) (keys []string) {
 			t.Helper()
 			if err := n.store.Scan(nil, func(key, value []byte) error {
@@ -206,8 +211,32 @@ func TestDeletionErases(t *testing.T) {
 			_, err := n.store.Get([]byte(keyPurge))
 			return err == nil
 		}
-		w.shows(b, id, time.Minute, "a zebra", "a gnu")
+		// shown is all that people and programs are given of the group, as it travels.
+		shown := func(n *Node) map[string]string {
+			t.Helper()
+			page, err1 := n.API().Messages(ctx, api.MessagesRequest{Group: id.String()})
+			before, err2 := n.API().Messages(ctx, api.MessagesRequest{Group: id.String(), Before: 1 << 40, Limit: 100})
+			var line []api.Happening
+			err3 := n.API().Timeline(ctx, api.TimelineRequest{Group: id.String()}, func(h api.Happening) error {
+				line = append(line, h)
+				return nil
+			})
+			out := map[string]string{}
+			for way, what := range map[string]any{"messages": page, "messages before": before, "the timeline": line} {
+				text, err := json.Marshal(what)
+				if out[way] = string(text); errors.Join(err, err1, err2, err3) != nil || !strings.Contains(out[way], "a gnu") || !strings.Contains(out[way], "an answer") {
+					t.Fatalf("%s: %s, %v", way, text, errors.Join(err, err1, err2, err3))
+				}
+			}
+			return out
+		}
+		w.shows(b, id, time.Minute, "a zebra", "a gnu", "an answer")
 		for _, n := range []*Node{a, b} {
+			for way, text := range shown(n) {
+				if strings.Count(text, "a zebra") < 2 { // itself, and in the answer
+					t.Errorf("%s: %s", way, text)
+				}
+			}
 			if len(left(n, "a zebra")) == 0 || purges(n) {
 				t.Fatal("there is nothing to erase, or something is erased already")
 			}
@@ -219,6 +248,16 @@ func TestDeletionErases(t *testing.T) {
 			w.eventually(n, time.Minute, "it is erased", func() bool { return len(left(n, "a zebra")) == 0 })
 			if !purges(n) || len(left(n, "a gnu")) == 0 {
 				t.Error("the store is not to give it up, or more was erased")
+			}
+			for way, text := range shown(n) {
+				if strings.Contains(text, "zebra") {
+					t.Errorf("it is still in %s: %s", way, text)
+				}
+			}
+			x := newThief(t, id, map[string][]byte{"the text": []byte("a zebra"), "another": []byte("a gnu")})
+			copied, with := w.backup(atRest(n))
+			if x.backup("the node", copied, with); len(x.found["the text"]) > 0 || len(x.found["another"]) == 0 {
+				t.Errorf("in a backup: %v", x.found)
 			}
 		}
 		w.close(1) // what was noted is not forgotten
