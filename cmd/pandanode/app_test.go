@@ -288,6 +288,9 @@ func TestTranscript(t *testing.T) {
 	default:
 		t.Error("the node was not asked to stop")
 	}
+	do("", "reply", "coffee", "last", "ground", "--json")
+	do("", "edit", "coffee", "mine", "roasted", "--json")
+	do("", "delete", "coffee", "mine", "--json")
 	golden(t, "transcript.txt", b.String())
 }
 

@@ -53,3 +53,37 @@ func TestProgress(t *testing.T) {
 		t.Errorf("of fetching was told %q, and printed %q", stderr, stdout)
 	}
 }
+
+// A file that does not come whole leaves nothing where it was to be written.
+func TestFileGetIsWholeOrNotAtAll(t *testing.T) {
+	w := newWorld(t)
+	w.ok("group", "create", "tea house")
+	dir, to := t.TempDir(), t.TempDir()
+	path := filepath.Join(dir, "large.bin")
+	if err := os.WriteFile(path, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.ok("send", "tea house", "--file", path)
+	left := func() (names []string) {
+		t.Helper()
+		found, err := os.ReadDir(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range found {
+			names = append(names, d.Name())
+		}
+		return names
+	}
+	w.node.Cut = 4000
+	if r := w.run("", "file", "get", "large.bin", "--output", filepath.Join(to, "got")); r.code == 0 || !strings.Contains(r.err, "writing the file") || len(left()) > 0 {
+		t.Errorf("of one that is cut off: exit code %d, %q; there are %q", r.code, r.err, left())
+	}
+	w.node.Cut = 0
+	for range 2 { // the second time it is there
+		w.run("", "file", "get", "large.bin", "--output", filepath.Join(to, "got"))
+		if got := left(); !slices.Equal(got, []string{"got"}) {
+			t.Errorf("there are %q", got)
+		}
+	}
+}

@@ -32,6 +32,7 @@ type Node struct {
 	Peered   []api.Peer
 	Own      api.UserProfile      // of this node's user
 	Fetching []api.File           // what is told of a file before it is here
+	Cut      int                  // bytes of a file after which reading it fails; 0: never
 	Findable []api.Found          // groups that a search may find
 	Missing  map[api.Level]string // why a level is not reached
 	Fail     map[string]error     // by the name of the method

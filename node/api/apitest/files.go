@@ -3,6 +3,7 @@ package apitest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 
 	"github.com/pandanode/pandanode/node/api"
@@ -51,7 +52,26 @@ func (n *Node) OpenFile(_ context.Context, file string) (api.FileContent, error)
 	if err != nil {
 		return api.FileContent{}, err
 	}
-	return api.FileContent{ReadSeeker: bytes.NewReader(f.content), File: f.File, Close: func() {}}, nil
+	var content io.ReadSeeker = bytes.NewReader(f.content)
+	if n.Cut > 0 {
+		content = &cut{content, n.Cut}
+	}
+	return api.FileContent{ReadSeeker: content, File: f.File, Close: func() {}}, nil
+}
+
+// cut fails after so many bytes.
+type cut struct {
+	io.ReadSeeker
+	left int
+}
+
+func (c *cut) Read(p []byte) (int, error) {
+	if c.left == 0 {
+		return 0, errors.New("the disk cannot be read")
+	}
+	n, err := c.ReadSeeker.Read(p[:min(len(p), c.left)])
+	c.left -= n
+	return n, err
 }
 
 // Files lists the files.
