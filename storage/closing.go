@@ -45,16 +45,14 @@ func (s *Store) closes() (bool, error) {
 }
 
 // closeDatabase closes the database that is written, if it can be closed, else leaves it; why not: see
-// closes. resting says that nothing of it
-// writes any more, so that it can be opened again.
+// closes. resting says that nothing of it writes any more, so that it can be opened again.
 func (s *Store) closeDatabase(can bool, why error) (resting bool, err error) {
 	db := s.db.Load()
 	if db == nil {
 		return true, nil
 	}
 	if !can {
-		logs, _ := filesOf(filepath.Join(s.dir, "db"), ".mem")
-		return why == nil && len(logs) == 1 && !s.merges(), why
+		return why == nil && s.rests(surelyAtRest), why
 	}
 	closed := make(chan error, 1)
 	go func() { closed <- closeBadger(db) }()

@@ -5,6 +5,7 @@ package storage
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 )
@@ -21,17 +22,33 @@ func TestTablesAreMadeWhereSpaceIsScarce(t *testing.T) {
 	}
 	s.keep = free / 4 * 3
 	value := make([]byte, 200<<10)
-	logs := map[string]bool{}
-	for i := 0; len(logs) < 12; i++ {
+	db, logs := filepath.Join(s.dir, "db"), map[string]bool{}
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for i := 0; len(logs) < 10; i++ {
 		if i > 1000 {
 			t.Fatalf("%d logs after %d transactions", len(logs), i)
 		}
-		check(t, s.Apply(Batch{Writes: []Write{put(fmt.Sprint("k", i), string(value))}}))
-		now := must(filesOf(filepath.Join(s.dir, "db"), ".mem"))(t)
-		if len(now) != 1 || s.merges() {
-			t.Fatalf("transaction %d: %d logs; tables are to be merged: %v", i, len(now), s.merges())
+		check(t, s.Apply(Batch{Writes: []Write{put(fmt.Sprint("k", i%300), string(value))}}))
+		now := must(filesOf(db, ".mem"))(t)
+		if len(now) != 1 {
+			t.Fatalf("transaction %d: %d logs", i, len(now))
+		}
+		if logs[now[0]] {
+			continue
 		}
 		logs[now[0]] = true
+		tables, rest := must(filesOf(db, ".sst"))(t), time.Now().Add(60*time.Millisecond)
+		slices.Sort(tables)
+		for ; time.Now().Before(rest); <-tick.C {
+			after := must(filesOf(db, ".sst"))(t)
+			if slices.Sort(after); !slices.Equal(tables, after) {
+				t.Fatalf("transaction %d has returned: %d tables become %d", i, len(tables), len(after))
+			}
+		}
+	}
+	if s.db.Load().Levels()[0].NumTables >= len(logs)-1 {
+		t.Fatal("no table was merged")
 	}
 
 	// A reader who keeps a log for long holds a writer up for a bounded time.
