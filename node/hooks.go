@@ -93,13 +93,14 @@ func (t *hookTable) set(hooks []config.Hook) error {
 		ending.Go(r.Stop)
 	}
 	ending.Wait()
+	next = slices.DeleteFunc(next, func(r *hook.Runner) bool { // one that never runs would be waited for when it is to stop
+		return slices.Contains(fresh, r) && !t.n.life.start(r.Run)
+	})
 	t.mu.Lock()
 	t.all = next // also if a write fails now: those before have stopped
 	t.mu.Unlock()
-	for _, r := range fresh {
-		if !t.n.life.start(r.Run) {
-			return ErrClosed
-		}
+	if len(next) < len(hooks) {
+		return ErrClosed
 	}
 	return t.forget(hooks)
 }

@@ -276,6 +276,22 @@ func TestHookFails(t *testing.T) {
 	})
 }
 
+// TestSetHooksAfterClose: a closed node takes no hooks, however often it is told to.
+func TestSetHooksAfterClose(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		if err := a.Close(); err != nil {
+			w.Fatal(err)
+		}
+		for i := range 3 {
+			if err := a.SetHooks([]config.Hook{{Name: "x", Exec: []string{"true", fmt.Sprint(i)}}}); !errors.Is(err, ErrClosed) {
+				w.Errorf("%d: %v", i, err)
+			}
+		}
+	})
+}
+
 // Hooks that cannot be right are refused, also while the node runs, and those before go on.
 func TestHooksThatCannotBe(t *testing.T) {
 	t.Parallel()
