@@ -36,7 +36,7 @@ func (w watching) RoundTrip(r *http.Request) (*http.Response, error) {
 			case <-answered:
 			case <-ctx.Done():
 			case <-again.C:
-				if w.answers(ctx, r) {
+				if !w.hangs(ctx, r) {
 					continue
 				}
 				select {
@@ -62,18 +62,26 @@ func (w watching) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// answers says whether the node answers a request for its version.
-func (w watching) answers(ctx context.Context, of *http.Request) bool {
-	ctx, cancel := context.WithTimeout(ctx, w.within)
+// hangs says whether the node leaves a request for its version without an answer. One that it
+// refuses, or that cannot be made, says nothing of the request that it has.
+func (w watching) hangs(ctx context.Context, of *http.Request) bool {
+	ctx, cancel := context.WithTimeoutCause(ctx, w.within, ErrHung)
 	defer cancel()
 	r := of.Clone(ctx)
 	r.Method, r.URL, r.Body, r.ContentLength = routeVersion.method, &url.URL{Scheme: of.URL.Scheme, Host: of.URL.Host, Path: routeVersion.path}, nil, 0
 	answer, err := w.RoundTripper.RoundTrip(r)
 	if err != nil {
-		return false
+		return context.Cause(ctx) == ErrHung //nolint:errorlint // the cause itself
 	}
 	_ = answer.Body.Close()
-	return true
+	return false
+}
+
+// CloseIdleConnections has the transport drop them, for [http.Client.CloseIdleConnections].
+func (w watching) CloseIdleConnections() {
+	if t, ok := w.RoundTripper.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
 }
 
 // ending is the body of an answer, which ends the request when it is closed.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -48,5 +49,69 @@ func TestNodeThatHangs(t *testing.T) {
 	defer server.Close()
 	if _, err := client.Status(t.Context(), StatusRequest{}); err != nil {
 		t.Errorf("a node that takes long: %v", err)
+	}
+}
+
+// TestProbeThatFails: a node that refuses to say its version, or cannot be asked, does not hang:
+// a call that it has goes on.
+func TestProbeThatFails(t *testing.T) {
+	refused := make(chan struct{}, 8)
+	w := watching{roundTrip(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Path == routeVersion.path {
+			refused <- struct{}{}
+			return nil, syscall.EMFILE
+		}
+		for range 2 {
+			select {
+			case <-refused:
+			case <-r.Context().Done():
+				return nil, context.Cause(r.Context())
+			}
+		}
+		return &http.Response{Body: http.NoBody}, nil
+	}), 10 * time.Millisecond, time.Minute}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://node/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := w.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestClientCloses: a client that is closed keeps no connection.
+func TestClientCloses(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan struct{})
+	server := &http.Server{
+		Handler:           http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) { _, _ = out.Write([]byte("{}")) }),
+		ReadHeaderTimeout: time.Minute,
+		ConnState: func(_ net.Conn, s http.ConnState) {
+			if s == http.StateClosed {
+				close(closed)
+			}
+		},
+	}
+	go func() { _ = server.Serve(l) }()
+	defer server.Close()
+	client := NewClient(socket)
+	if _, err := client.Status(t.Context(), StatusRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	client.Close()
+	select {
+	case <-closed:
+	case <-time.After(2 * time.Second):
+		t.Error("the connection is still there")
 	}
 }
