@@ -21,6 +21,7 @@ type AtRest struct {
 	home   string
 	store  *storage.Store
 	device *identity.Device
+	calls  *life // under way; of a running node: its callers
 }
 
 var _ api.Store = (*AtRest)(nil)
@@ -40,14 +41,30 @@ func OpenAtRest(cfg Config) (*AtRest, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	me.wipe()
-	return &AtRest{cfg.Home, s, me.device}, nil
+	return &AtRest{cfg.Home, s, me.device, newLife(context.Background())}, nil
 }
 
 // atRest is the store of a running node. It is the node's to close.
-func atRest(n *Node) *AtRest { return &AtRest{n.cfg.Home, n.store, n.me.device} }
+func atRest(n *Node) *AtRest { return &AtRest{n.cfg.Home, n.store, n.me.device, n.callers} }
 
-// Close closes the store.
-func (s *AtRest) Close() error { return s.store.Close() }
+// Close ends the calls that are under way and closes the store. What receives a backup may
+// call it, too.
+func (s *AtRest) Close() error {
+	s.calls.end()
+	return s.store.Close()
+}
+
+// bind gives a context for a call that ends with the store, too, and a function that tells its
+// error.
+func (s *AtRest) bind(caller context.Context) (ctx context.Context, told func(error) error, cancel context.CancelFunc) {
+	ctx, cancel = s.calls.bind(caller)
+	return ctx, func(err error) error {
+		if err != nil && caller.Err() == nil && ctx.Err() != nil {
+			err = ErrClosed
+		}
+		return APIError(err)
+	}, cancel
+}
 
 // backupPartSize is how much of a backup travels at once.
 const backupPartSize = 256 << 10
@@ -77,13 +94,33 @@ func (s *AtRest) Backup(ctx context.Context, r api.BackupRequest, emit func(api.
 	if err != nil {
 		return APIError(err)
 	}
-	w := &partWriter{emit: emit}
-	sum, err := writeBackup(ctx, s.store, s.device, w, to)
-	if err == nil {
-		err = w.flush()
+	ctx, told, cancel := s.bind(ctx)
+	defer cancel()
+	var sum BackupSummary
+	parts := make(chan api.BackupPart) // emit may take long, or close the store, which waits for its readers
+	if !s.calls.start(func(context.Context) {
+		defer close(parts)
+		w := &partWriter{emit: func(p api.BackupPart) error {
+			select {
+			case parts <- p:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}}
+		if sum, err = writeBackup(ctx, s.store, s.device, w, to); err == nil {
+			err = w.flush()
+		}
+	}) {
+		return APIError(ErrClosed)
+	}
+	for p := range parts {
+		if broken := emit(p); broken != nil {
+			return broken
+		}
 	}
 	if err != nil {
-		return APIError(err)
+		return told(err)
 	}
 	return emit(api.BackupPart{Backup: sum.API()})
 }
@@ -129,10 +166,12 @@ func kindOf(key []byte) string {
 }
 
 // StoreUsage counts the records of the store.
-func (s *AtRest) StoreUsage(context.Context, api.Empty) (api.StoreUsage, error) {
-	u, err := s.store.Usage(kindOf)
+func (s *AtRest) StoreUsage(ctx context.Context, _ api.Empty) (api.StoreUsage, error) {
+	ctx, told, cancel := s.bind(ctx)
+	defer cancel()
+	u, err := s.store.Usage(ctx, kindOf)
 	if err != nil {
-		return api.StoreUsage{}, APIError(err)
+		return api.StoreUsage{}, told(err)
 	}
 	out := api.StoreUsage{Records: u.Records, Vaults: u.Vaults, Live: u.Live, Disk: u.Disk, Kinds: []api.StoreKind{}}
 	for _, k := range u.Kinds {
@@ -145,7 +184,9 @@ func (s *AtRest) StoreUsage(context.Context, api.Empty) (api.StoreUsage, error) 
 const maxProblems = 1000
 
 // CheckStore opens every record, and looks for those that are missing.
-func (s *AtRest) CheckStore(context.Context, api.Empty) (api.StoreCheck, error) {
+func (s *AtRest) CheckStore(ctx context.Context, _ api.Empty) (api.StoreCheck, error) {
+	ctx, told, cancel := s.bind(ctx)
+	defer cancel()
 	out := api.StoreCheck{Problems: []api.StoreProblem{}}
 	tell := func(record, what string) {
 		if len(out.Problems) == maxProblems {
@@ -155,8 +196,8 @@ func (s *AtRest) CheckStore(context.Context, api.Empty) (api.StoreCheck, error) 
 		out.Problems = append(out.Problems, api.StoreProblem{Record: record, What: what})
 	}
 	var err error
-	if out.Records, err = s.store.Check(func(p storage.Problem) { tell(recordName(p.Key), p.What) }); err != nil {
-		return out, APIError(err)
+	if out.Records, err = s.store.Check(ctx, func(p storage.Problem) { tell(recordName(p.Key), p.What) }); err != nil {
+		return out, told(err)
 	}
 	var at wire.GroupID
 	var rows group.RowCheck
@@ -175,9 +216,9 @@ func (s *AtRest) CheckStore(context.Context, api.Empty) (api.StoreCheck, error) 
 			at, rows = id, group.RowCheck{}
 		}
 		rows.Row(rest)
-		return nil
+		return ctx.Err()
 	}); err != nil {
-		return out, APIError(err)
+		return out, told(err)
 	}
 	done()
 	return out, nil
@@ -193,7 +234,8 @@ func recordName(key []byte) string {
 	return fmt.Sprintf("%q", key)
 }
 
-// CompactStore returns the space of deleted records to the disk.
+// CompactStore returns the space of deleted records to the disk. Badger does not break that off
+// once it has begun: Close waits for it.
 func (s *AtRest) CompactStore(ctx context.Context, r api.Empty) (out api.Compacted, err error) {
 	if out.Before, err = s.StoreUsage(ctx, r); err != nil {
 		return out, err
@@ -205,8 +247,9 @@ func (s *AtRest) CompactStore(ctx context.Context, r api.Empty) (out api.Compact
 	return out, err
 }
 
-// Relock changes what unlocks the store.
-func (s *AtRest) Relock(_ context.Context, r api.RelockRequest) (api.Empty, error) {
+// Relock changes what unlocks the store. The derivation of a key from a passphrase, of which it
+// takes two, is not broken off.
+func (s *AtRest) Relock(ctx context.Context, r api.RelockRequest) (api.Empty, error) {
 	options := func(passphrase, keyFile string) storage.Options {
 		o := storage.Options{KeyFile: keyFile}
 		if keyFile == "" {
@@ -218,6 +261,9 @@ func (s *AtRest) Relock(_ context.Context, r api.RelockRequest) (api.Empty, erro
 		return api.Empty{}, api.Errorf(api.CodeInvalid, "one of a new passphrase and a new key file is needed")
 	}
 	if err := s.store.Unlocks(options(r.Passphrase, r.KeyFile)); err != nil {
+		return api.Empty{}, APIError(err)
+	}
+	if err := ctx.Err(); err != nil {
 		return api.Empty{}, APIError(err)
 	}
 	return api.Empty{}, APIError(s.store.Relock(options(r.NewPassphrase, r.NewKeyFile)))

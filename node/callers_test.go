@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -102,6 +103,66 @@ func TestCloseWithCallers(t *testing.T) {
 		}
 		for what, err := range map[string]error{"Upload": <-uploaded, "Timeline": <-followed} {
 			if !errors.Is(err, ErrClosed) {
+				w.Errorf("%s: %v", what, err)
+			}
+		}
+	})
+}
+
+// TestCloseFromABackup: what receives a backup may close the node, or the store at rest, and may
+// take its time.
+func TestCloseFromABackup(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		id := w.create(a, "tea")
+		for range 12 {
+			if _, err := a.API().Send(w.Context(), api.SendRequest{Group: id.String(), Text: strings.Repeat("a", 60_000)}); err != nil {
+				w.Fatal(err)
+			}
+		}
+		ask := api.BackupRequest{Passphrase: "correct horse battery"}
+		for _, slow := range []bool{true, false} {
+			closed, parts := make(chan error, 1), 0
+			err := a.API().Backup(w.Context(), ask, func(api.BackupPart) error {
+				if parts++; slow {
+					go func() { closed <- a.Close() }()
+					return <-closed
+				}
+				return a.Close()
+			})
+			if !errors.Is(err, ErrClosed) || parts != 1 {
+				w.Errorf("%d parts, %v", parts, err)
+			}
+			a = w.open(0)
+		}
+		if err := a.Close(); err != nil {
+			w.Fatal(err)
+		}
+		s, err := OpenAtRest(Config{Home: w.home(0), KeyFile: filepath.Join(w.dir, "0.key")})
+		if err != nil {
+			w.Fatal(err)
+		}
+		if err := s.Backup(w.Context(), ask, func(api.BackupPart) error { return s.Close() }); !errors.Is(err, ErrClosed) {
+			w.Errorf("at rest: %v", err)
+		}
+	})
+}
+
+// TestStoreCallsEnd: what reads the whole store ends with its context.
+func TestStoreCallsEnd(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		ctx, cancel := context.WithCancel(w.Context())
+		cancel()
+		for what, call := range map[string]func() error{
+			"StoreUsage":   func() error { _, err := a.API().StoreUsage(ctx, api.Empty{}); return err },
+			"CheckStore":   func() error { _, err := a.API().CheckStore(ctx, api.Empty{}); return err },
+			"CompactStore": func() error { _, err := a.API().CompactStore(ctx, api.Empty{}); return err },
+			"Checkup":      func() error { _, err := a.API().Checkup(ctx, api.CheckupRequest{Verify: true}); return err },
+		} {
+			if err := call(); !errors.Is(err, context.Canceled) {
 				w.Errorf("%s: %v", what, err)
 			}
 		}

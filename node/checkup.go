@@ -32,14 +32,14 @@ func checkup(ctx context.Context, n *Node, verify bool) []api.Finding {
 	} else {
 		out = append(out, api.HealthOK.Found("node", "it answers, and so do its groups"))
 	}
-	out = append(out, storeFindings(n.store, verify)...)
+	out = append(out, storeFindings(ctx, n.store, verify)...)
 	out = append(out, twinFinding(n.twins.seen(), time.Now()), listenFinding(n.ears.texts()), checkPeers(n.host), checkDHT(ctx, n.host.ID(), n.directory.dht), checkReachability(n.host), checkRelay(n), checkClock(ctx, n), checkGroups(ctx, n.groups.all()), checkLimits(ctx, n.groups.all()))
 	out = append(out, n.hookTable.findings(ctx)...)
 	return append(append(out, mailFindings(mailTroubles(ctx, n.groups.all(), n.host.ID()))...), n.mailbox.findings()...)
 }
 
 // CheckHome opens the store of a home that no node runs on and looks at it.
-func CheckHome(home string, passphrase func() ([]byte, error), keyFile string, verify bool) (out []api.Finding) {
+func CheckHome(ctx context.Context, home string, passphrase func() ([]byte, error), keyFile string, verify bool) (out []api.Finding) {
 	s, err := storage.Open(storeDir(home), storage.Options{Passphrase: copied(passphrase), KeyFile: keyFile})
 	switch e := api.AsError(APIError(err)); {
 	case errors.Is(err, storage.ErrInUse):
@@ -49,7 +49,7 @@ func CheckHome(home string, passphrase func() ([]byte, error), keyFile string, v
 	case err != nil:
 		return []api.Finding{api.Failed("store", e)}
 	}
-	out = storeFindings(s, verify)
+	out = storeFindings(ctx, s, verify)
 	if me, err := readIdentity(s); err != nil {
 		out = append(out, api.Failed("identity", APIError(err)))
 	} else {
@@ -65,7 +65,7 @@ func CheckHome(home string, passphrase func() ([]byte, error), keyFile string, v
 const lowSpace = 8
 
 // storeFindings looks at an open store and its disk.
-func storeFindings(s *storage.Store, verify bool) []api.Finding {
+func storeFindings(ctx context.Context, s *storage.Store, verify bool) []api.Finding {
 	size, err := s.Size()
 	if err != nil {
 		return []api.Finding{api.Failed("store", APIError(err))}
@@ -74,7 +74,7 @@ func storeFindings(s *storage.Store, verify bool) []api.Finding {
 	store := api.HealthOK.Found("store", fmt.Sprintf("it opens; %d MiB", took>>20))
 	if verify {
 		store.Detail = fmt.Sprintf("it opens, and every record is whole; %d MiB", took>>20)
-		if err := s.Verify(); err != nil {
+		if err := s.Verify(ctx); err != nil {
 			store = api.Failed("store", APIError(err))
 		}
 	}

@@ -114,19 +114,19 @@ func TestCheckHome(t *testing.T) {
 			t.Errorf("%s: %+v", what, findings)
 		}
 	}
-	expect("a good one", CheckHome(home, nil, key, true), api.HealthOK, "")
-	expect("no key", CheckHome(home, nil, "", false), api.HealthUnknown, "")
+	expect("a good one", CheckHome(t.Context(), home, nil, key, true), api.HealthOK, "")
+	expect("no key", CheckHome(t.Context(), home, nil, "", false), api.HealthUnknown, "")
 	other := filepath.Join(dir, "other")
 	if err := os.WriteFile(other, make([]byte, 32), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	expect("another key", CheckHome(home, nil, other, false), api.HealthFail, api.CodeLocked)
-	expect("nothing", CheckHome(dir, nil, key, false), api.HealthFail, api.CodeNotFound)
+	expect("another key", CheckHome(t.Context(), home, nil, other, false), api.HealthFail, api.CodeLocked)
+	expect("nothing", CheckHome(t.Context(), dir, nil, key, false), api.HealthFail, api.CodeNotFound)
 	s, err := storage.Open(storeDir(home), storage.Options{KeyFile: key})
 	if err != nil {
 		t.Fatal(err)
 	}
-	inUse := CheckHome(home, nil, key, false)
+	inUse := CheckHome(t.Context(), home, nil, key, false)
 	expect("in use", inUse, api.HealthFail, api.CodeConflict)
 	if !strings.Contains(inUse[0].Detail, "does not answer") {
 		t.Errorf("in use: %+v", inUse)
@@ -137,5 +137,5 @@ func TestCheckHome(t *testing.T) {
 	if err := os.Remove(filepath.Join(storeDir(home), "db", "MANIFEST")); err != nil {
 		t.Fatal(err)
 	}
-	expect("damaged", CheckHome(home, nil, key, false), api.HealthFail, api.CodeCorrupt)
+	expect("damaged", CheckHome(t.Context(), home, nil, key, false), api.HealthFail, api.CodeCorrupt)
 }

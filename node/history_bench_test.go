@@ -54,7 +54,7 @@ func BenchmarkHistory(b *testing.B) {
 		var mem runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&mem)
-		usage, err := n.store.Usage(kindOf)
+		usage, err := n.store.Usage(b.Context(), kindOf)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -169,7 +169,7 @@ func TestPassphraseIsTheCallers(t *testing.T) {
 		} else if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		if found := CheckHome(cfg.Home, ask, "", false); found[0].Health != api.HealthOK {
+		if found := CheckHome(t.Context(), cfg.Home, ask, "", false); found[0].Health != api.HealthOK {
 			t.Error(found)
 		}
 		if _, err := PassphraseIdentity(ask).Unwrap(nil); err == nil {

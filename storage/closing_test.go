@@ -34,7 +34,7 @@ func TestCloseOnAFullDisk(t *testing.T) {
 	full.keep = 1 << 62
 	for _, o := range []Options{full, testOptions()} {
 		s = must(Open(dir, o))(t)
-		check(t, s.Verify())
+		check(t, s.Verify(t.Context()))
 		if now := content(t, s); fmt.Sprint(now) != fmt.Sprint(before) {
 			t.Errorf("%v; before: %v", now, before)
 		}

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bufio"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -212,7 +213,7 @@ func child(mode, dir string) {
 	case "write":
 		writeForEver(s, fail)
 	case "read":
-		if err := s.Verify(); err != nil {
+		if err := s.Verify(context.Background()); err != nil {
 			fmt.Println("verify", err)
 		} else {
 			fmt.Println("verified")

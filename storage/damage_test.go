@@ -42,7 +42,7 @@ func TestFlippedBlocksAreFoundByOpen(t *testing.T) {
 		check(t, os.WriteFile(path, content, 0o600))
 	}
 	s = must(Open(dir, testOptions()))(t)
-	check(t, s.Verify())
+	check(t, s.Verify(t.Context()))
 	check(t, s.Close())
 }
 
@@ -85,7 +85,7 @@ func TestFlippedManifestIsFoundByOpen(t *testing.T) {
 	torn := append(slices.Clone(content), 0, 0, 0, 40, 1, 2, 3, 4, 5, 6)
 	check(t, os.WriteFile(path, torn, 0o600))
 	s = must(Open(dir, testOptions()))(t)
-	check(t, s.Verify())
+	check(t, s.Verify(t.Context()))
 	check(t, s.Close())
 }
 

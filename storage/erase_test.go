@@ -72,10 +72,10 @@ func TestCompactErasesOldVersions(t *testing.T) {
 	if got := content(t, s); len(got) != len(others) {
 		t.Errorf("%d records are left, want %d", len(got), len(others))
 	}
-	check(t, s.Verify())
+	check(t, s.Verify(t.Context()))
 	check(t, s.Apply(Batch{Writes: []Write{put("e", "5")}}))
 	check(t, s.Close())
 	s = must(Open(dir, testOptions()))(t)
-	check(t, s.Verify())
+	check(t, s.Verify(t.Context()))
 	check(t, s.Close())
 }

@@ -53,7 +53,7 @@ func TestEverySchemaOpens(t *testing.T) {
 				if err != nil {
 					t.Fatalf("schema %d, %s: %v", n, state, err)
 				}
-				check(t, s.Verify())
+				check(t, s.Verify(t.Context()))
 				if got := content(t, s); !maps.Equal(got, fixtureContent) {
 					t.Errorf("schema %d, %s: %q", n, state, got)
 				}

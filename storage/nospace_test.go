@@ -50,7 +50,7 @@ func TestOpenWithoutRoom(t *testing.T) {
 					t.Fatalf("%s: record %d is %q", name, i, v)
 				}
 			}
-			check(t, s.Verify())
+			check(t, s.Verify(t.Context()))
 		}
 		read()
 		wantErr(t, s.Apply(Batch{Writes: []Write{put("new", "1")}}), ErrNoSpace)

@@ -224,7 +224,7 @@ func (s *Store) Stat() (Stat, error) {
 // Compact returns the space of deleted and replaced records to the file system. Of a value
 // that was deleted or replaced before it began, no file of the store holds the sealed bytes
 // once it is done. It may take long and may run beside everything else; writes wait while
-// what is in memory goes to a table.
+// what is in memory goes to a table. Badger does not break it off, so that Close waits for it.
 func (s *Store) Compact() (err error) {
 	if err := s.enter(); err != nil {
 		return err

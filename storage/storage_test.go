@@ -81,7 +81,7 @@ func newStore(t testing.TB) (string, *Store) {
 // content verifies the store and reads all of it.
 func content(t testing.TB, s *Store) map[string]string {
 	t.Helper()
-	check(t, s.Verify())
+	check(t, s.Verify(t.Context()))
 	all := make(map[string]string)
 	last := ""
 	check(t, s.Scan(nil, func(k, v []byte) error {
@@ -132,7 +132,7 @@ func TestRoundTrip(t *testing.T) {
 	wantErr(t, s.Scan(nil, func(_, _ []byte) error { return stop }), stop)
 	check(t, s.Close())
 	_, err = s.Get([]byte("b"))
-	for _, err := range []error{err, s.Apply(Batch{}), s.Scan(nil, nil), s.Verify(), s.Compact()} {
+	for _, err := range []error{err, s.Apply(Batch{}), s.Scan(nil, nil), s.Verify(t.Context()), s.Compact()} {
 		wantErr(t, err, ErrClosed)
 	}
 	_, err = s.Stat()
@@ -533,7 +533,7 @@ func TestVerifyFindsTampering(t *testing.T) {
 			check(t, s.Apply(Batch{Writes: []Write{put("a", "1")}}))
 			content(t, s)
 			check(t, s.db.Load().Update(func(txn *badger.Txn) error { return tamper(s, txn) }))
-			wantErr(t, s.Verify(), ErrCorrupt)
+			wantErr(t, s.Verify(t.Context()), ErrCorrupt)
 			for k, want := range map[string]string{"a": "1", "b": "2", "c": "3", "x": ""} {
 				if got, err := s.Get([]byte(k)); err == nil && string(got) != want {
 					t.Errorf("Get(%s) = %q", k, got)

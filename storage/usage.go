@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,15 +30,16 @@ type KindUsage struct {
 	Bytes   int64
 }
 
-// Usage counts the records by their kind, which kind tells from a key. It opens none.
-func (s *Store) Usage(kind func(key []byte) string) (Usage, error) {
+// Usage counts the records by their kind, which kind tells from a key. It opens none. Errors:
+// those of ctx, ErrCorrupt, ErrClosed.
+func (s *Store) Usage(ctx context.Context, kind func(key []byte) string) (Usage, error) {
 	if err := s.enter(); err != nil {
 		return Usage{}, err
 	}
 	defer s.active.Done()
 	var u Usage
 	kinds := make(map[string]*KindUsage)
-	if err := s.iterate(nil, nil, func(item *badger.Item) error {
+	if err := s.whole(ctx, func(item *badger.Item) error {
 		key := item.Key()
 		size := int64(len(key)) + item.ValueSize()
 		u.Live += size
@@ -66,6 +68,16 @@ func (s *Store) Usage(kind func(key []byte) string) (Usage, error) {
 	var err error
 	u.Disk, err = diskUsage(filepath.Join(s.dir, "db"))
 	return u, err
+}
+
+// whole iterates over all that the store holds, until ctx ends.
+func (s *Store) whole(ctx context.Context, fn func(*badger.Item) error) error {
+	return s.iterate(nil, nil, func(item *badger.Item) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return fn(item)
+	})
 }
 
 // diskUsage returns the bytes that the files below dir take, without their holes.
@@ -99,8 +111,8 @@ type Problem struct {
 // records are missing, were added or were put back (see the package comment); it can name
 // those only if they are in vaults. It sees the store as it is at one moment, and may run
 // beside everything else. It returns how many records it looked at. Errors: ErrCorrupt if
-// the database cannot be read to its end, ErrClosed.
-func (s *Store) Check(report func(Problem)) (records uint64, err error) {
+// the database cannot be read to its end, ErrClosed, those of ctx.
+func (s *Store) Check(ctx context.Context, report func(Problem)) (records uint64, err error) {
 	if err := s.enter(); err != nil {
 		return 0, err
 	}
@@ -116,7 +128,7 @@ func (s *Store) Check(report func(Problem)) (records uint64, err error) {
 		report(p)
 	}
 	inside := make(map[string]VaultID)
-	if err := s.iterate(nil, nil, func(item *badger.Item) error {
+	if err := s.whole(ctx, func(item *badger.Item) error {
 		key := item.KeyCopy(nil)
 		stored, err := item.ValueCopy(nil)
 		if err != nil {
@@ -178,10 +190,10 @@ func (s *Store) Check(report func(Problem)) (records uint64, err error) {
 
 // Verify runs Check and returns one error: ErrCorrupt with the first problem and the number
 // of problems.
-func (s *Store) Verify() error {
+func (s *Store) Verify(ctx context.Context) error {
 	var first Problem
 	n := 0
-	if _, err := s.Check(func(p Problem) {
+	if _, err := s.Check(ctx, func(p Problem) {
 		if n++; n == 1 {
 			first = p
 		}

@@ -16,7 +16,7 @@ func TestCheckReportsEach(t *testing.T) {
 	v := VaultID{1}
 	check(t, s.Apply(Batch{Writes: []Write{put("a", "1"), put("b", "2"), put("c", "3", v), put("d", "4"), put("e", "5")}}))
 	report := func() (n uint64, out []string) {
-		n, err := s.Check(func(p Problem) { out = append(out, string(p.Key)+": "+p.What) })
+		n, err := s.Check(t.Context(), func(p Problem) { out = append(out, string(p.Key)+": "+p.What) })
 		check(t, err)
 		slices.Sort(out)
 		return n, out
@@ -40,7 +40,7 @@ func TestCheckReportsEach(t *testing.T) {
 	if n != 3 || !slices.Equal(got, want) {
 		t.Errorf("%d records, %q", n, got)
 	}
-	wantErr(t, s.Verify(), ErrCorrupt)
+	wantErr(t, s.Verify(t.Context()), ErrCorrupt)
 }
 
 func TestUsageExportAndCompact(t *testing.T) {
@@ -51,7 +51,7 @@ func TestUsageExportAndCompact(t *testing.T) {
 		check(t, s.Apply(Batch{Writes: []Write{put("big/"+string(rune('a'+i%26)), large), put("small/x", "1"), put("vault/x", "2", VaultID{1})}}))
 	}
 	kind := func(key []byte) string { k, _, _ := strings.Cut(string(key), "/"); return k }
-	u := must(s.Usage(kind))(t)
+	u := must(s.Usage(t.Context(), kind))(t)
 	if u.Records != 28 || u.Vaults != 1 || len(u.Kinds) != 3 || u.Kinds[0].Kind != "big" || u.Kinds[0].Records != 26 || u.Kinds[0].Bytes < 26*300<<10 {
 		t.Errorf("%+v", u)
 	}
@@ -84,13 +84,13 @@ func TestUsageExportAndCompact(t *testing.T) {
 	}
 	check(t, s.Close())
 	s = must(Open(dir, o))(t)
-	before := must(s.Usage(kind))(t)
+	before := must(s.Usage(t.Context(), kind))(t)
 	check(t, s.Compact())
-	after := must(s.Usage(kind))(t)
+	after := must(s.Usage(t.Context(), kind))(t)
 	if after.Disk > before.Disk/2 || after.Live != before.Live || after.Records != 28 {
 		t.Errorf("before %+v, after %+v", before, after)
 	}
 	t.Logf("%d KiB before, %d KiB after, %d KiB live", before.Disk>>10, after.Disk>>10, after.Live>>10)
-	check(t, s.Verify())
+	check(t, s.Verify(t.Context()))
 	check(t, s.Close())
 }

@@ -107,6 +107,6 @@ func TestSyncsByBadger(t *testing.T) {
 		t.Errorf("%d bytes", len(got))
 	}
 	check(t, s.Apply(Batch{Writes: []Write{put("other", "v")}}))
-	check(t, s.Verify())
+	check(t, s.Verify(t.Context()))
 	check(t, s.Close())
 }

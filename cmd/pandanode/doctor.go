@@ -126,7 +126,7 @@ func (a *app) diagnose(ctx context.Context, verify bool) []api.Finding {
 	out = append(out, api.Finding{Check: "node", Health: api.HealthWarn, Detail: "it does not run: peers, DHT, reachability, clock and groups are not looked at", Hint: "pandanode run"})
 	passphrase, wipe := wiped(a.passphrase(c, false))
 	defer wipe()
-	return append(out, node.CheckHome(c.DataDir, passphrase, c.KeyFile, verify)...)
+	return append(out, node.CheckHome(ctx, c.DataDir, passphrase, c.KeyFile, verify)...)
 }
 
 // ofRunning returns the findings of a running node about itself, and whether its version
