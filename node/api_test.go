@@ -69,6 +69,35 @@ func onLoopback(t *testing.T, change ...func(*Config)) (*Node, *api.Client) {
 	return n, c
 }
 
+// TestStopTellsWhoWaits: a node that stops says so to those who wait for it: nothing says that they
+// gave up, and they may try again.
+func TestStopTellsWhoWaits(t *testing.T) {
+	t.Parallel()
+	n, client := onLoopback(t)
+	told := make(chan error, 2)
+	go func() {
+		_, err := client.Status(t.Context(), api.StatusRequest{Wait: api.LevelOnline})
+		told <- err
+	}()
+	began := make(chan struct{})
+	go func() {
+		begin := sync.OnceFunc(func() { close(began) })
+		told <- client.Events(t.Context(), api.EventsRequest{}, func(api.Event) error { begin(); return nil })
+	}()
+	if _, err := n.CreateGroup(t.Context(), CreateGroup{Name: "tea"}); err != nil {
+		t.Fatal(err)
+	}
+	<-began
+	if _, err := client.Shutdown(t.Context(), api.Empty{}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := <-told; api.CodeOf(err) != api.CodeUnavailable || !api.AsError(err).Retryable {
+			t.Errorf("%v, %v", api.CodeOf(err), err)
+		}
+	}
+}
+
 // TestAPI drives two nodes on loopback through the local API alone.
 func TestAPI(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())

@@ -331,7 +331,10 @@ func restore(ctx context.Context, home string, lock storage.Options, r io.Reader
 	if err := errors.Join(err, s.Close()); err != nil {
 		return sum, err
 	}
-	return sum, moveStore(part, storeDir(home))
+	if err := moveStore(part, storeDir(home)); err != nil {
+		return sum, err
+	}
+	return sum, syncPlace(storeDir(home))
 }
 
 // vaultOf is the vault that a row of the store lies in.

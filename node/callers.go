@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 
 	"github.com/pandanode/pandanode/node/api"
 )
@@ -21,8 +22,13 @@ func (g guarded) told(ctx context.Context, err error) error {
 		return nil
 	}
 	over := g.callers.over()
-	if over && ctx.Err() == nil && api.CodeOf(err) == api.CodeInterrupted {
-		err = ErrClosed // its context ended with the node
+	if api.CodeOf(err) == api.CodeInterrupted {
+		switch cause := context.Cause(ctx); {
+		case errors.Is(cause, errStops):
+			err = cause // the node ended the context
+		case over && cause == nil:
+			err = ErrClosed // it ended with the node
+		}
 	}
 	err = APIError(err)
 	e, ok := err.(*api.Error) //nolint:errorlint // one that is wrapped says more

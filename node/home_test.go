@@ -4,10 +4,12 @@ package node
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/pandanode/pandanode/internal/filelock"
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/config"
 	"github.com/pandanode/pandanode/storage"
@@ -70,5 +72,43 @@ func TestHomesOfOthersAreRefused(t *testing.T) {
 		}
 		_, err = Open(t.Context(), open)
 		refused("a home of a group", err)
+	}
+}
+
+// TestLockThatWasRemoved: a lock whose file somebody has removed is given back without an error,
+// and without the file of the next holder.
+func TestLockThatWasRemoved(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "lock")
+	take := func() (free func() error) {
+		free, err := takeLock(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return free
+	}
+	give := func(free func() error) {
+		if err := free(); err != nil {
+			t.Error(err)
+		}
+	}
+	remove := func() {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := take()
+	remove()
+	give(first)
+	first = take()
+	remove()
+	second := take()
+	give(first)
+	if held, err := filelock.Held(path); !held || err != nil {
+		t.Errorf("the lock of the next is gone: %v", err)
+	}
+	give(second)
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a lock that was given back: %v", err)
 	}
 }

@@ -68,11 +68,15 @@ func takeLock(path string) (free func() error, err error) {
 		return nil, errors.Join(fs.ErrNotExist, filelock.Unlock(f))
 	}
 	return func() error {
+		if there, err := os.Stat(path); err != nil || !os.SameFile(mine, there) { // somebody has removed it, and may have another
+			return filelock.Unlock(f)
+		}
 		if runtime.GOOS == "windows" { // a file that somebody has open cannot be removed there
 			err := filelock.Unlock(f)
 			_ = os.Remove(path)
 			return err
 		}
-		return errors.Join(os.Remove(path), filelock.Unlock(f))
+		_ = os.Remove(path) // one that stays is locked by nobody
+		return filelock.Unlock(f)
 	}, nil
 }

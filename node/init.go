@@ -193,10 +193,10 @@ func makeDevice(cfg InitConfig, lock storage.Options, at func(point string)) (er
 	if err := moveStore(part, storeDir(cfg.Home)); err != nil {
 		return err
 	}
-	undo.nothing()
+	undo.nothing() // whatever fails now: the store needs its key file
 	at("store in its place")
 	_ = os.Remove(filepath.Join(storeDir(cfg.Home), madeName)) // it has served
-	return nil
+	return syncPlace(storeDir(cfg.Home))
 }
 
 func checkDeviceName(name string) error {
@@ -294,7 +294,12 @@ func moveStore(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return fmt.Errorf("putting the store in its place: %w", err)
 	}
-	if err := storage.SyncDir(filepath.Dir(to)); err != nil {
+	return nil
+}
+
+// syncPlace makes it durable that a store is in its place.
+func syncPlace(store string) error {
+	if err := storage.SyncDir(filepath.Dir(store)); err != nil {
 		return fmt.Errorf("putting the store in its place: %w", err)
 	}
 	return nil

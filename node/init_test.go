@@ -128,9 +128,25 @@ func TestInitIsWholeOrNotAtAll(t *testing.T) {
 		t.Errorf("%d points", points)
 	}
 
+	// A store that is in its place keeps its key, whatever fails then.
+	moved := t.TempDir()
+	c := InitConfig{Home: filepath.Join(moved, "home"), KeyFile: filepath.Join(moved, "key")}
+	if err := initAt(t.Context(), c, func(point string) {
+		if point == "store in its place" {
+			if err := os.Rename(c.Home, filepath.Join(moved, "elsewhere")); err != nil {
+				t.Error(err)
+			}
+		}
+	}); err == nil {
+		t.Error("a home was made that cannot be synced")
+	}
+	if s, err := openStore(Config{Home: filepath.Join(moved, "elsewhere"), KeyFile: c.KeyFile}); err != nil || s.Close() != nil {
+		t.Errorf("the store of a home that could not be synced: %v", err)
+	}
+
 	// Files that a person has written or changed are kept.
 	root := t.TempDir()
-	c := InitConfig{Home: root, KDF: quick, Passphrase: passphrase, ConfigFile: filepath.Join(root, "config.toml"), ConfigText: "ours"}
+	c = InitConfig{Home: root, KDF: quick, Passphrase: passphrase, ConfigFile: filepath.Join(root, "config.toml"), ConfigText: "ours"}
 	if err := os.WriteFile(c.ConfigFile, []byte("theirs"), 0o600); err != nil {
 		t.Fatal(err)
 	}

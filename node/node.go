@@ -138,13 +138,11 @@ func (n *Node) shut() error {
 func (n *Node) Run(ctx context.Context) error { return APIError(n.run(ctx)) }
 
 func (n *Node) run(ctx context.Context) error {
+	if n.callers.over() {
+		return ErrClosed
+	}
 	if !n.running.CompareAndSwap(false, true) {
 		return ErrRunning
-	}
-	select {
-	case <-n.life.done:
-		return ErrClosed
-	default:
 	}
 	ended, stopped, end, err := serve(n)
 	if err != nil {

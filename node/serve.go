@@ -59,9 +59,12 @@ const (
 	metricsIdle    = 3 * time.Minute  // without a request: Prometheus asks once a minute
 )
 
+// errStops is told to those whose calls a node ends since it stops.
+var errStops = api.Errorf(api.CodeUnavailable, "the node stops").WithHint("pandanode run").Because(ErrClosed)
+
 // serveHTTP serves until the function that it gives is called.
 func serveHTTP(l net.Listener, s *http.Server, what string, failed chan<- error) (end func()) {
-	requests, cancel := context.WithCancel(context.Background())
+	requests, cancel := context.WithCancelCause(context.Background())
 	s.BaseContext = func(net.Listener) context.Context { return requests }
 	go func() {
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -71,11 +74,11 @@ func serveHTTP(l net.Listener, s *http.Server, what string, failed chan<- error)
 	return func() {
 		grace, done := context.WithTimeout(context.Background(), closeTimeout)
 		defer done()
-		time.AfterFunc(closeTimeout/10, cancel) // streams end, answers are written
+		time.AfterFunc(closeTimeout/10, func() { cancel(errStops) }) // streams end, answers are written
 		if s.Shutdown(grace) != nil {
 			_ = s.Close()
 		}
-		cancel()
+		cancel(errStops)
 	}
 }
 

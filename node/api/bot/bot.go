@@ -182,7 +182,14 @@ func (t *turn) send(ctx context.Context, m api.Message, text string) error {
 		return nil
 	}
 	_, err := t.Node.Send(ctx, api.SendRequest{Group: t.group, Text: text, ReplyTo: m.ID, Key: t.Name + "/" + m.ID})
-	if err == nil || !t.hopeless(ctx, err) {
+	if err == nil {
+		return nil
+	}
+	hopeless, lost := t.hopeless(ctx, err)
+	if err := away(lost); errors.Is(err, errAway) {
+		return err
+	}
+	if !hopeless {
 		return away(err)
 	}
 	if t.Refused == nil {
@@ -194,12 +201,12 @@ func (t *turn) send(ctx context.Context, m api.Message, text string) error {
 }
 
 // hopeless says whether an error is of the answer alone: of its text, of a message that is gone,
-// or since another answer has its key.
-func (t *turn) hopeless(ctx context.Context, err error) bool {
+// or since another answer has its key. lost says why that cannot be known.
+func (t *turn) hopeless(ctx context.Context, err error) (is bool, lost error) {
 	code := api.CodeOf(err)
 	if code == api.CodeNotFound || code == api.CodeConflict {
 		g, lost := t.Node.Group(ctx, api.GroupRequest{Group: t.group})
-		return lost == nil && (g.State == api.StateMember || g.State == api.StateSyncing) && !g.Leaving
+		return lost == nil && (g.State == api.StateMember || g.State == api.StateSyncing) && !g.Leaving, lost
 	}
-	return code == api.CodeInvalid
+	return code == api.CodeInvalid, nil
 }

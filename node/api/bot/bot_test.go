@@ -37,13 +37,15 @@ func (n *node) call(do func()) error {
 	return nil
 }
 
-func (n *node) ID(context.Context, api.Empty) (api.ID, error) { return api.ID{User: "me"}, nil }
+func (n *node) ID(context.Context, api.Empty) (api.ID, error) {
+	return api.ID{User: "me"}, n.call(func() {})
+}
 
 func (n *node) Group(_ context.Context, r api.GroupRequest) (api.Group, error) {
 	if r.Group != "tea" {
 		return api.Group{}, api.Errorf(api.CodeNotFound, "no such group")
 	}
-	return api.Group{ID: "tea", State: api.StateMember}, nil
+	return api.Group{ID: "tea", State: api.StateMember}, n.call(func() {})
 }
 
 func (n *node) Send(_ context.Context, r api.SendRequest) (out api.Sent, err error) {
@@ -86,11 +88,18 @@ func (n *node) Timeline(_ context.Context, r api.TimelineRequest, emit func(api.
 func TestAnswersOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		for kill := range 40 {
+		calls := 0
+		for kill := 0; kill == 0 || kill <= 2*calls+1; kill++ {
 			after := kill%2 == 1
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			n := &node{sent: map[string]string{}, served: cancel}
 			n.fails = func(call int, a bool) bool { return call == kill/2 && a == after }
+			n.refuses = func(text string) error {
+				if text == "re 7" {
+					return api.Errorf(api.CodeNotFound, "its message is gone")
+				}
+				return nil
+			}
 			for i := range 12 {
 				m := api.Message{ID: fmt.Sprint("m", i), Cursor: uint64(i + 1), User: "ben", Text: fmt.Sprint(i)}
 				switch i {
@@ -105,10 +114,13 @@ func TestAnswersOnce(t *testing.T) {
 			}
 			b := bot.Bot{Node: n, Group: "tea", Name: "b", Answer: func(_ context.Context, m api.Message) (string, error) {
 				return "re " + m.Text, nil
-			}}
+			}, Refused: func(context.Context, api.Message, error) {}}
 			err := b.Run(ctx)
 			cancel()
-			if !errors.Is(err, context.Canceled) || len(n.sent) != 9 || len(n.twice) > 0 || n.cursor != 12 {
+			if kill == 0 {
+				calls = n.calls
+			}
+			if !errors.Is(err, context.Canceled) || len(n.sent) != 8 || len(n.twice) > 0 || n.cursor != 12 {
 				t.Errorf("killed at call %d, %v: %v, %d answers, cursor %d, %q", kill/2, after, err, len(n.sent), n.cursor, n.twice)
 			}
 		}
