@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"unicode"
+	"unicode/utf8"
 
 	"go.mau.fi/util/confusable"
 	"golang.org/x/text/unicode/norm"
@@ -156,9 +157,22 @@ var spoken = sync.OnceValue(func() (w struct{ whole, parts []string }) {
 // identified is the end of a name that has its user's ID behind it.
 var identified = regexp.MustCompile(`/[a-z2-7]{6,}$`)
 
+// ascii puts in place of characters that are not ASCII those of it that they look like.
+func ascii(name string) string {
+	return strings.TrimSpace(strings.ToLower(strings.Map(func(r rune) rune {
+		if hidden(r) {
+			return -1
+		}
+		if like := []rune(confusable.Skeleton(string(r))); r >= utf8.RuneSelf && len(like) == 1 {
+			return like[0]
+		}
+		return r
+	}, norm.NFKC.String(name))))
+}
+
 // speaks says whether a name could be taken for words of the program.
 func speaks(name string) bool {
-	return identified.MatchString(strings.ToLower(strings.TrimSpace(name))) || slices.ContainsFunc(looks(name), func(seen string) bool {
+	return identified.MatchString(ascii(name)) || slices.ContainsFunc(looks(name), func(seen string) bool {
 		tight := strings.ReplaceAll(seen, " ", "")
 		return slices.Contains(spoken().whole, strings.Trim(seen, " .,:;!?-_()[]")) ||
 			slices.ContainsFunc(spoken().parts, func(part string) bool { return strings.Contains(tight, part) })

@@ -90,7 +90,8 @@ func TestVerifiedNames(t *testing.T) {
 func TestNamesThatSpeak(t *testing.T) {
 	for _, name := range []string{
 		"you", "You", "YOU.", "\uff59ou", "yоu", " you ", "y\u200bou", "me", "(me)", "nodea (you)", "nodea ( You )", "nodea (owner)", "nodea (name like another's)",
-		"nodea/4nlcgtc4o3hvorxa", "Ben, calls itself nodeb", "nodea · verified", "NOT the one you verified", "somebody",
+		"nodea/4nlcgtc4o3hvorxa", "nodea\uff0f4nlcgtc4o3hvorxa", "nodea\u20444nlcgtc4o3hvorxa", "nodea\u22154nlcgtc4o3hvorxa", "nodea/4nlcgtc4o3hvorxa\u200b", "nodea/асеорх",
+		"Ben, calls itself nodeb", "nodea · verified", "NOT the one you verified", "somebody",
 	} {
 		if why := NamesOf().Doubt(Candidate{ID: "1", Name: name}); why == "" {
 			t.Errorf("%+q is not doubtful", name)
@@ -99,7 +100,7 @@ func TestNamesThatSpeak(t *testing.T) {
 			t.Errorf("%+q can be given", name)
 		}
 	}
-	for _, name := range []string{"yousef", "Youssou N'Dour", "Meg", "the owner", "anna (work)", "anna/ben", "Ben / phone", "Memo", "you and me"} {
+	for _, name := range []string{"yousef", "Youssou N'Dour", "Meg", "the owner", "anna (work)", "anna/ben", "анна/борисова", "tea 10/100000", "Ben / phone", "Memo", "you and me"} {
 		if why := NamesOf().Doubt(Candidate{ID: "1", Name: name}); why != "" {
 			t.Errorf("%+q is doubtful: %s", name, why)
 		}

@@ -647,3 +647,20 @@ func TestResolve(t *testing.T) {
 		}
 	}
 }
+
+// TestHalfACharacter: a string with half of a surrogate pair is refused, since another one would
+// be kept in its place.
+func TestHalfACharacter(t *testing.T) {
+	for text, want := range map[string]bool{
+		`{"a":"\ud800"}`: true, `{"a":"\udc00x"}`: true, `{"a":"\uD83D\ud83d\ude00"}`: true, `{"a":"\ud83d \ude00"}`: true, `{"\ud800":1}`: true,
+		`{"a":"\ud83d\ude00"}`: false, `{"a":"\\ud800"}`: false, `{"a":"\\\ud800"}`: true, `{"a":"\u00e9\n\ufffd"}`: false, `"\`: false, `"\ud`: false,
+	} {
+		if halved([]byte(text)) != want {
+			t.Errorf("%s: want %v", text, want)
+		}
+	}
+	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{"text":"a\ud800"}`))
+	if _, err := readRequest[SendRequest](httptest.NewRecorder(), r); CodeOf(err) != CodeInvalid || !strings.Contains(fmt.Sprint(err), "half") {
+		t.Errorf("%v", err)
+	}
+}

@@ -12,6 +12,8 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -175,6 +177,9 @@ func readRequest[Req any](w http.ResponseWriter, r *http.Request) (Req, error) {
 	if !utf8.Valid(text) {
 		return req, Errorf(CodeInvalid, "body: it is not UTF-8")
 	}
+	if halved(text) {
+		return req, Errorf(CodeInvalid, "body: it has half of a character, an escape of a surrogate without the other one")
+	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	body := reflect.New(bodyType(v.Type()))
@@ -188,6 +193,35 @@ func readRequest[Req any](w http.ResponseWriter, r *http.Request) (Req, error) {
 		v.FieldByName(body.Elem().Type().Field(i).Name).Set(body.Elem().Field(i))
 	}
 	return req, Check(req)
+}
+
+// halved says whether a string in JSON has an escape of half a character, for which the decoder
+// would put another one.
+func halved(text []byte) bool {
+	unit := func() (u rune, ok bool) {
+		if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
+			return 0, false
+		}
+		n, err := strconv.ParseUint(string(text[2:6]), 16, 16)
+		return rune(n), err == nil //nolint:gosec // 16 bits
+	}
+	for len(text) > 0 {
+		first, ok := unit()
+		switch {
+		case ok && utf16.IsSurrogate(first):
+			text = text[6:]
+			second, _ := unit()
+			if utf16.DecodeRune(first, second) == unicode.ReplacementChar {
+				return true
+			}
+			text = text[6:]
+		case text[0] == '\\':
+			text = text[min(2, len(text)):]
+		default:
+			text = text[1:]
+		}
+	}
+	return false
 }
 
 // fieldText gives a field of a URL as text: strings, integers, booleans and what marshals itself.
