@@ -233,6 +233,29 @@ func TestFileHoldsEveryDefault(t *testing.T) {
 	}
 }
 
+// TestWriteIsWhole: nobody finds a part of a configuration that is being written.
+func TestWriteIsWhole(t *testing.T) {
+	path, text := filepath.Join(t.TempDir(), "config.toml"), strings.Repeat("# a comment\n", 4<<20)
+	seen := make(chan int64)
+	go func() {
+		for {
+			if info, err := os.Stat(path); err == nil {
+				seen <- info.Size()
+				return
+			}
+		}
+	}()
+	if err := Write(path, text); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-seen; n != int64(len(text)) {
+		t.Errorf("%d bytes of %d are there", n, len(text))
+	}
+	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
+		t.Errorf("%v, %v", left, err)
+	}
+}
+
 // Every field of Config has a key, and each key reaches another field.
 func TestEveryFieldHasAKey(t *testing.T) {
 	var c Config
@@ -315,7 +338,7 @@ func TestSocket(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 			continue
 		}
-		if len(path) > maxSocket || !strings.HasPrefix(path, c.in+"/") {
+		if len(path) > MaxSocket || !strings.HasPrefix(path, c.in+"/") {
 			t.Errorf("%s: %s (%d bytes) is not in %s", c.name, path, len(path), c.in)
 		}
 		if found, err := FindSocket(c.data); err != nil || found != path {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // Paths are the places of configuration and store, as absolute paths.
@@ -58,8 +59,8 @@ func xdg(name, fallback string, getenv func(string) string) (string, error) {
 	return "", fmt.Errorf("%w: neither --home nor %s nor %s says where the node lives, by an absolute path", ErrInvalid, homeVariables[0], name)
 }
 
-// maxSocket is the longest path of a unix socket on Linux, in bytes.
-const maxSocket = 107
+// MaxSocket is the longest path of a unix socket on this system, in bytes: 107 on Linux.
+const MaxSocket = len(syscall.RawSockaddrUnix{}.Path) - 1
 
 // socketRecord is the file in the data directory that says where the socket is, and, so that a copy
 // of the directory is not taken for it, where the directory is: the path, and a line of the directory.
@@ -74,7 +75,7 @@ var ErrNoSocket = errors.New("no node has run here")
 // MakeSocket chooses where the socket of the node on this data directory is, makes
 // the directory that holds it (mode 0700), and records the path for [FindSocket].
 // The path is $XDG_RUNTIME_DIR/pandanode/<hash>.sock if that directory is there and this user's
-// alone, else api.sock in the data directory, else in a fresh temporary directory: the first of at most 107 bytes.
+// alone, else api.sock in the data directory, else in a fresh temporary directory: the first of at most [MaxSocket] bytes.
 // A recorded temporary directory is used again.
 func MakeSocket(data string, getenv func(string) string) (string, error) {
 	path, err := chooseSocket(data, getenv)
@@ -92,14 +93,14 @@ func chooseSocket(data string, getenv func(string) string) (string, error) {
 		sum := sha256.Sum256([]byte(data))
 		dir := filepath.Join(run, "pandanode")
 		path := filepath.Join(dir, hex.EncodeToString(sum[:8])+".sock")
-		if len(path) <= maxSocket && os.MkdirAll(dir, 0o700) == nil && private(dir) {
+		if len(path) <= MaxSocket && os.MkdirAll(dir, 0o700) == nil && private(dir) {
 			return path, nil
 		}
 	}
-	if path := filepath.Join(data, "api.sock"); len(path) <= maxSocket {
+	if path := filepath.Join(data, "api.sock"); len(path) <= MaxSocket {
 		return path, nil
 	}
-	if old, err := FindSocket(data); err == nil && len(old) <= maxSocket && private(filepath.Dir(old)) {
+	if old, err := FindSocket(data); err == nil && len(old) <= MaxSocket && private(filepath.Dir(old)) {
 		return old, nil
 	}
 	dir, err := os.MkdirTemp("", "panda")
@@ -107,7 +108,7 @@ func chooseSocket(data string, getenv func(string) string) (string, error) {
 		return "", fmt.Errorf("making a directory for the socket: %w", err)
 	}
 	path := filepath.Join(dir, "s")
-	if len(path) > maxSocket {
+	if len(path) > MaxSocket {
 		_ = os.Remove(dir)
 		return "", fmt.Errorf("%w: the temporary directory %q is too long for a socket: set TMPDIR or XDG_RUNTIME_DIR", ErrInvalid, filepath.Dir(dir))
 	}
@@ -156,18 +157,30 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// Write writes a configuration file, mode 0600, and its directory. It never
-// replaces one: fs.ErrExist.
+// Write writes a configuration file, mode 0600, and its directory. The file is there whole or not
+// at all, also if the machine fails meanwhile. It never replaces one: fs.ErrExist.
 func Write(path, text string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if exists(path) {
+		return &fs.PathError{Op: "write", Path: path, Err: fs.ErrExist}
+	}
+	tmp, err := writeBeside(path, []byte(text), 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(text)
-	return errors.Join(err, f.Close())
+	err = os.Link(tmp, path)
+	if err != nil && !errors.Is(err, fs.ErrExist) { // a file system that has no links
+		err = os.Rename(tmp, path)
+	}
+	_ = os.Remove(tmp)
+	if d, err := os.Open(dir); err == nil {
+		_ = d.Sync() // where the system can
+		_ = d.Close()
+	}
+	return err
 }
 
 // writeFile replaces a file whole; mode 0600.
@@ -175,19 +188,29 @@ func writeFile(path string, data []byte) error { return replaceFile(path, data, 
 
 // replaceFile replaces a file whole, also if the machine fails meanwhile.
 func replaceFile(path string, data []byte, mode fs.FileMode) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	tmp, err := writeBeside(path, data, mode)
 	if err != nil {
 		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		_ = os.Remove(tmp)
+		return err
+	}
+	return nil
+}
+
+// writeBeside writes a file beside the one that it becomes, and syncs it.
+func writeBeside(path string, data []byte, mode fs.FileMode) (name string, err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	if err != nil {
+		return "", err
 	}
 	_, err = tmp.Write(data)
 	if err == nil {
 		err = tmp.Sync()
 	}
-	if err = errors.Join(err, tmp.Close(), os.Chmod(tmp.Name(), mode)); err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
+	if err = errors.Join(err, tmp.Close(), os.Chmod(tmp.Name(), mode)); err != nil {
 		_ = os.Remove(tmp.Name())
 	}
-	return err
+	return tmp.Name(), err
 }
