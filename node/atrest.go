@@ -47,8 +47,8 @@ func OpenAtRest(cfg Config) (*AtRest, error) {
 // atRest is the store of a running node. It is the node's to close.
 func atRest(n *Node) *AtRest { return &AtRest{n.cfg.Home, n.store, n.me.device, n.callers} }
 
-// Close ends the calls that are under way and closes the store. What receives a backup may
-// call it, too.
+// Close ends the calls that are under way and closes the store. The function that receives a
+// backup may call it, too.
 func (s *AtRest) Close() error {
 	s.calls.end()
 	return s.store.Close()

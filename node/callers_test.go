@@ -169,6 +169,36 @@ func TestStoreCallsEnd(t *testing.T) {
 	})
 }
 
+// TestUploadPanics: a panic of what is uploaded reaches the caller, who may recover from it, and
+// leaves the node as it was.
+func TestUploadPanics(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		for _, size := range []int64{1, 1 << 20} {
+			func() {
+				defer func() {
+					if p := recover(); p != "broken" {
+						w.Errorf("%v", p)
+					}
+				}()
+				_, err := a.API().Upload(w.Context(), api.UploadRequest{Name: "a"}, size, broken{})
+				w.Errorf("%d bytes: %v", size, err)
+			}()
+		}
+		if f, err := a.API().Upload(w.Context(), api.UploadRequest{Name: "a"}, 1, strings.NewReader("a")); err != nil || f.Size != 1 {
+			w.Errorf("afterwards: %+v, %v", f, err)
+		}
+		if err := a.Close(); err != nil {
+			w.Error(err)
+		}
+	})
+}
+
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { panic("broken") }
+
 // TestUploadGivesUp uploads from where nothing comes.
 func TestUploadGivesUp(t *testing.T) {
 	t.Parallel()

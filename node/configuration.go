@@ -195,6 +195,9 @@ func (c *Config) checkServers() error {
 		field := map[string]string{"web.port": "WebPort", "web.hosts": "WebHosts"}[key]
 		return fmt.Errorf("%w: %s: %w", ErrInvalid, field, err)
 	}
+	if len(c.Socket) > config.MaxSocket {
+		return fmt.Errorf("%w: Socket: %q has %d bytes, and the path of a socket at most %d here", ErrInvalid, c.Socket, len(c.Socket), config.MaxSocket)
+	}
 	if c.Metrics == "" {
 		return nil
 	}

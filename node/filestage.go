@@ -136,6 +136,9 @@ func (t *fileTable) seal(out *content.File, src io.Reader) (err error) {
 // readAtOnce is how much of a file is read at once.
 const readAtOnce = 64 << 10
 
+// errReader says that a reader ended the goroutine that it ran in.
+var errReader = errors.New("the content could not be read to its end")
+
 // reading ends with its context, though a Read of r may block for ever. Until then nobody reads
 // r but when somebody reads this.
 type reading struct {
@@ -152,16 +155,24 @@ func (r *reading) Read(p []byte) (int, error) {
 		r.buf = make([]byte, readAtOnce)
 	}
 	type read struct {
-		n   int
-		err error
+		n     int
+		err   error
+		panic any
 	}
 	buf, done := r.buf[:min(len(p), len(r.buf))], make(chan read, 1)
 	go func() {
-		n, err := r.r.Read(buf)
-		done <- read{n, err}
+		got := read{err: errReader}
+		defer func() {
+			got.panic = recover()
+			done <- got
+		}()
+		got.n, got.err = r.r.Read(buf)
 	}()
 	select {
 	case got := <-done:
+		if got.panic != nil {
+			panic(got.panic) // to the caller, whose reader it is
+		}
 		return copy(p, buf[:got.n]), got.err
 	case <-r.ctx.Done():
 		return 0, r.ctx.Err()

@@ -88,6 +88,7 @@ func (n *Node) forget(ctx context.Context, id wire.GroupID, discard bool) (forgo
 // drop has this node host a group no more.
 func (n *Node) drop(g *groupSession) {
 	n.groups.remove(g)
+	g.loop.gone.Store(true)
 	g.stop()
 	n.directory.publisher.Withdraw(g.id)
 	n.changed.wake()

@@ -57,6 +57,7 @@ type loop struct {
 	ended    chan struct{} // closed when run has returned: no request is in its hands
 
 	opened  atomic.Bool    // the machine was made once: nobody waits long for a look at it
+	gone    atomic.Bool    // the group was forgotten
 	machine *group.Machine // nil: to be made from the durable rows
 	steps   uint64         // of the clock, that the machine knows of
 	failed  error          // why the last one was thrown away or not made; nil once a write succeeds
@@ -149,7 +150,7 @@ func (l *loop) ask(ctx context.Context, r request) answer {
 	case <-ctx.Done():
 		return answer{err: ctx.Err()}
 	case <-l.done:
-		return answer{err: ErrClosed}
+		return answer{err: l.over()}
 	}
 	select {
 	case a := <-r.reply:
@@ -157,7 +158,7 @@ func (l *loop) ask(ctx context.Context, r request) answer {
 	case <-ctx.Done():
 		gaveUp.err = ctx.Err()
 	case <-l.done:
-		gaveUp.err = ErrClosed
+		gaveUp.err = l.over()
 	}
 	if r.state.CompareAndSwap(requestWaits, requestWithdrawn) {
 		return gaveUp
@@ -173,6 +174,14 @@ func (l *loop) ask(ctx context.Context, r request) answer {
 	default:
 		return gaveUp
 	}
+}
+
+// over says why the loop serves nobody any more.
+func (l *loop) over() error {
+	if l.gone.Load() {
+		return fmt.Errorf("%w: it was forgotten", ErrNoGroup)
+	}
+	return ErrClosed
 }
 
 // run serves the machine until ctx ends.

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -135,7 +134,12 @@ func rowsAfter[T any](ctx context.Context, t *groupTable, id wire.GroupID, after
 		return fmt.Errorf("%w: the newest event of this group here has cursor %d, but events after %d were requested", ErrCursor, newest, after)
 	}
 	if t.looksFor(id) {
-		return nil, beyond(0)
+		select {
+		case <-t.done:
+			return nil, ErrClosed
+		default:
+			return nil, beyond(0)
+		}
 	}
 	g, err := t.must(id)
 	if err != nil {
@@ -185,9 +189,6 @@ func follow[T any](
 		changed := g.changed.wait()
 		for {
 			rows, err := read(ctx, id, after, page)
-			if errors.Is(err, ErrClosed) && t.get(id) != g {
-				return fmt.Errorf("%w: %v was forgotten", ErrNoGroup, id)
-			}
 			if err != nil {
 				return err
 			}

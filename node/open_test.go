@@ -252,6 +252,7 @@ func TestConfigurationsThatCannotBe(t *testing.T) {
 		"BucketSize":   {func(c *Config) { c.BucketSize = -1 }, func(c *Config) { c.BucketSize = 100_000_000 }},
 		"WebPort":      {func(c *Config) { c.WebPort = -1 }, func(c *Config) { c.WebPort = 70_000 }},
 		"WebHosts":     {func(c *Config) { c.WebHosts = []string{"http://x"} }},
+		"Socket":       {func(c *Config) { c.Socket = "/tmp/" + strings.Repeat("s", 103) }},
 		"Metrics":      {func(c *Config) { c.Metrics = "127.0.0.1" }, func(c *Config) { c.Metrics = "127.0.0.1:70000" }},
 		"Files.Quota":  {func(c *Config) { c.Files.Quota = -1 }, func(c *Config) { c.Files.Quota = 1<<63 - 1 }},
 		"Files.Max":    {func(c *Config) { c.Files.Max = -1 }},

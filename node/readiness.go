@@ -51,7 +51,7 @@ func (n *Node) lacks(ctx context.Context, level api.Level, title func(*groupSess
 			return fmt.Sprintf("group %s is being loaded", title(g)), nil
 		}
 		st, err := g.status(ctx)
-		if errors.Is(err, ErrClosed) && n.groups.get(g.id) != g {
+		if errors.Is(err, ErrNoGroup) {
 			continue
 		}
 		if err != nil {

@@ -19,6 +19,19 @@ func searching(ctx context.Context, timeout api.Duration, limit int) (context.Co
 }
 
 func (s groupRoutes) Find(ctx context.Context, r api.FindRequest, emit func(api.Found) error) error {
+	return uncut(ctx, s.find(ctx, r, emit))
+}
+
+// uncut is what came of a search. One that its caller or the node's end has cut found out
+// nothing: neither that nobody is there, nor that there is no more.
+func uncut(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+func (s groupRoutes) find(ctx context.Context, r api.FindRequest, emit func(api.Found) error) error {
 	search, cancel, limit := searching(ctx, r.Timeout, r.Limit)
 	defer cancel()
 	if id, err := wire.ParseGroupID(r.Name); err == nil {

@@ -167,6 +167,10 @@ func (s mailboxRoutes) RemoveMailbox(ctx context.Context, r api.MailboxRequest) 
 }
 
 func (s mailboxRoutes) FindMailboxes(ctx context.Context, r api.FindMailboxesRequest, emit func(api.FoundMailbox) error) error {
+	return uncut(ctx, s.findMailboxes(ctx, r, emit))
+}
+
+func (s mailboxRoutes) findMailboxes(ctx context.Context, r api.FindMailboxesRequest, emit func(api.FoundMailbox) error) error {
 	search, cancel, left := searching(ctx, r.Timeout, r.Limit)
 	defer cancel()
 	found, err := findMailboxes(search, s.n.directory.dht)
