@@ -28,6 +28,18 @@ func (w *world) meetAgain(d *device) {
 	w.run(10 * time.Minute)
 }
 
+// told fails unless the device's journal says, after a cursor, that it is out.
+func (d *device) told(after uint64) {
+	d.w.t.Helper()
+	events, err := d.m.Journal().Events(after, 0)
+	if err != nil {
+		d.w.t.Fatal(err)
+	}
+	if !slices.ContainsFunc(events, func(e Event) bool { return e.Kind == EventOut && e.User == d.dev.User }) {
+		d.w.t.Errorf("%s is not told that it is out", d.name)
+	}
+}
+
 // Dora comes in through an admin who is removed at the same time, on the other side of a
 // partition, before anybody else could vouch for her. She is told, comes back by the invite
 // that she had, and what she sent reaches all.
@@ -56,6 +68,7 @@ func TestTurnedAwayComesBack(t *testing.T) {
 			a.must(RemoveUser{User: b.dev.User})
 			w.run(time.Minute)
 			w.meetAgain(d)
+			d.told(0)
 			w.agree(a, c, d)
 			d.send("here again")
 			w.run(time.Minute)
@@ -71,29 +84,53 @@ func TestTurnedAwayComesBack(t *testing.T) {
 	}
 }
 
-// A user leaves, comes back through somebody who is removed at the same time, and has it
-// told that it is out: what it sends is not accepted and lost.
+// A user leaves, or is removed, comes back through somebody who is removed at the same time,
+// and is told that it is out: it comes back by the invite that it had, or by the open door, and
+// what it sent is not accepted and lost.
 func TestBackThroughTheRemoved(t *testing.T) {
 	t.Parallel()
-	w, a, b, c := closed(t, 1402, wire.PolicyOpen)
-	d := w.device("dora")
-	w.join(d)
-	w.run(time.Minute)
-	d.must(Leave{})
-	w.run(time.Minute)
-	w.cut = func(x, y *device) bool { return (x == b || x == d) != (y == b || y == d) }
-	w.join(d)
-	w.run(2 * time.Second)
-	d.send("back already")
-	a.must(RemoveUser{User: b.dev.User})
-	w.run(time.Minute)
-	w.meetAgain(d)
-	w.agree(a, c, d)
-	d.send("and here")
-	w.run(time.Minute)
-	for _, x := range []*device{a, c} {
-		if got := x.texts(); !slices.Contains(got, "back already") || !slices.Contains(got, "and here") {
-			t.Errorf("%s shows %q", x.name, got)
+	for _, policy := range []wire.Policy{wire.PolicyOpen, wire.PolicyInvite} {
+		for _, removed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%v, removed %v", policy, removed), func(t *testing.T) {
+				t.Parallel()
+				w, a, b, c := closed(t, 1402, policy)
+				d := w.device("dora")
+				w.joinBy(d, a.mustInvite(nil))
+				w.run(time.Minute)
+				w.agree(a, b, c, d)
+				if removed {
+					a.must(RemoveUser{User: d.dev.User})
+				} else {
+					d.must(Leave{})
+				}
+				w.run(time.Minute)
+				w.sync(a, d)
+				w.run(time.Minute)
+				d.told(0)
+				before := d.m.Journal().Cursor()
+				l := a.mustInvite(func(i *wire.Invite) { i.Uses = 1 })
+				w.run(time.Minute)
+				w.cut = func(x, y *device) bool { return (x == b || x == d) != (y == b || y == d) }
+				if policy == wire.PolicyOpen && !removed {
+					w.join(d)
+				} else {
+					w.joinBy(d, l)
+				}
+				w.run(2 * time.Second)
+				d.send("back already")
+				a.must(RemoveUser{User: b.dev.User})
+				w.run(time.Minute)
+				w.meetAgain(d)
+				d.told(before)
+				w.agree(a, c, d)
+				d.send("and here")
+				w.run(time.Minute)
+				for _, x := range []*device{a, c} {
+					if got := x.texts(); !slices.Contains(got, "back already") || !slices.Contains(got, "and here") {
+						t.Errorf("%s shows %q", x.name, got)
+					}
+				}
+			})
 		}
 	}
 }
