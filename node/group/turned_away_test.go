@@ -136,7 +136,8 @@ func TestBackThroughTheRemoved(t *testing.T) {
 }
 
 // A user is removed and invited again, and comes back with its phone while its laptop is
-// off. The laptop is told, asks by itself, and comes in through the phone.
+// off. The laptop is told, asks by itself, and comes in through the phone. What it sent
+// before it knew reaches all.
 func TestOtherDeviceOfWhoCameBack(t *testing.T) {
 	t.Parallel()
 	w, a, b, c := closed(t, 1403, wire.PolicyInvite)
@@ -158,6 +159,7 @@ func TestOtherDeviceOfWhoCameBack(t *testing.T) {
 	w.run(time.Minute)
 	w.agree(a, b, c)
 	laptop.online = true
+	laptop.send("from the laptop")
 	for range 4 {
 		w.sync(laptop, a)
 		w.run(time.Minute)
@@ -170,6 +172,12 @@ func TestOtherDeviceOfWhoCameBack(t *testing.T) {
 	}
 	w.run(5 * time.Minute)
 	w.agree(a, b, c, laptop)
+	for _, x := range []*device{a, b, c, laptop} {
+		if got := x.texts(); !slices.Contains(got, "from the laptop") {
+			t.Errorf("%s shows %q", x.name, got)
+		}
+	}
+	laptop.told(0)
 }
 
 // The invite by which a device came in is kept for thirty days, in a vault, and no longer.
