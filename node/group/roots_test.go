@@ -109,16 +109,84 @@ func TestAbandonedReboot(t *testing.T) {
 	}
 }
 
-// A root that others took up stays, also once its author has left; one that its author
-// carries out within a few minutes is not abandoned.
+// The author of fresh keys is gone before it adds anybody, and is removed: before the others
+// have waited for it, and they go on at once, or after that.
+func TestAbandonedRebootOfTheRemoved(t *testing.T) {
+	t.Parallel()
+	for _, waited := range []bool{false, true} {
+		w, a, b, c := three(t, 1303)
+		a.must(SetRole{User: b.dev.User, Role: wire.RoleAdmin})
+		w.run(time.Minute)
+		w.agree(a, b, c)
+		b.must(Reboot{})
+		for range 100 {
+			if a.m.stranded(a.m.choose(w.now)) && c.m.stranded(c.m.choose(w.now)) {
+				break
+			}
+			w.run(20 * time.Millisecond)
+		}
+		if !a.m.stranded(a.m.choose(w.now)) || !c.m.stranded(c.m.choose(w.now)) {
+			t.Fatal("the root is not known")
+		}
+		b.online = false
+		if waited {
+			w.run(epochs.RootWait + 5*time.Minute)
+		}
+		a.must(RemoveUser{User: b.dev.User})
+		w.run(time.Minute)
+		c.send("without ben")
+		w.run(time.Minute)
+		w.agree(a, c)
+		for _, x := range []*device{a, c} {
+			if got := x.texts(); !slices.Contains(got, "without ben") {
+				t.Errorf("waited %v: %s shows %q", waited, x.name, got)
+			}
+		}
+		d := w.device("dora")
+		w.join(d)
+		w.run(time.Minute)
+		w.agree(a, c, d)
+		b.online = true
+		for _, x := range []*device{a, c, d} {
+			w.sync(b, x)
+		}
+		w.run(10 * time.Minute)
+		w.agree(a, c, d)
+		d.send("and now")
+		w.run(time.Minute)
+		if got := a.texts(); !slices.Contains(got, "and now") || b.m.Status().State != StateOut {
+			t.Errorf("waited %v: anna shows %q, ben is %v", waited, got, b.m.Status().State)
+		}
+	}
+}
+
+// A root that its author carries out within a few minutes is not abandoned. It stays once its
+// author has left, if the others have said by votes that they are under it.
 func TestRootTakenUpStays(t *testing.T) {
 	t.Parallel()
 	w, a, b, c := three(t, 1302)
-	a.must(Reboot{})
+	a.must(SetRole{User: b.dev.User, Role: wire.RoleAdmin})
+	w.run(time.Minute)
+	b.must(Reboot{})
 	w.run(2 * epochs.RootWait)
 	w.agree(a, b, c)
-	at := b.m.Status().Position
-	if n := b.m.tree.Nodes[at]; n.Generation != 1 {
-		t.Fatalf("ben is under generation %d", n.Generation)
+	stays := func(members ...*device) {
+		t.Helper()
+		for _, x := range members {
+			if n := x.m.tree.Nodes[x.m.Status().Position]; n.Generation != 1 {
+				t.Fatalf("%s is under generation %d", x.name, n.Generation)
+			}
+		}
+	}
+	stays(a, b, c)
+	w.sayWhere(a, c)
+	b.must(Leave{})
+	w.run(2 * epochs.RootWait)
+	w.agree(a, c)
+	stays(a, c)
+	c.send("without ben")
+	w.run(time.Minute)
+	if got := a.texts(); !slices.Contains(got, "without ben") {
+		t.Errorf("anna shows %q", got)
 	}
 }
