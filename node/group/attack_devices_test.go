@@ -125,3 +125,35 @@ func TestDevicesAddedSideBySide(t *testing.T) {
 		}
 	})
 }
+
+// A read-only member adds a device and revokes it, 640 times. For the others that is one more
+// operation each, and no roster of the past: neither when it comes nor when they start.
+func TestDevicePairsAreCheap(t *testing.T) {
+	t.Parallel()
+	const pairs, most = 640, 8
+	w, a, _, c := three(t, 1543)
+	a.must(SetRole{User: c.dev.User, Role: wire.RoleReadOnly})
+	w.run(time.Minute)
+	c.online, w.gossip = false, false
+	p := c.fresh()
+	deps := []wire.EntryHash{a.m.logs.Head(a.m.own.log).Hash}
+	p.hlc = uint64(a.m.logs.Clock.Last())
+	for i := range pairs {
+		x, op := w.adds(c, fmt.Sprint("device", i))
+		p.writeAt(p.hlc+1, wire.KindOp, op, deps...)
+		p.op(&wire.Op{Type: wire.OpDeviceRevoke, Device: &x.dev.ID})
+		deps = nil
+	}
+	before := a.m.rosters.Resolves()
+	for _, raw := range p.raws {
+		_, _ = a.m.Step(w.now, Entries{Entries: [][]byte{raw}})
+		a.keep()
+	}
+	if n := a.m.rosters.Resolves() - before; n > most || a.m.logs.Items.At(p.prev) == nil {
+		t.Errorf("%d pairs caused %d resolves, at most %d", pairs, n, most)
+	}
+	a.open()
+	if n := a.m.rosters.Resolves(); n > most || a.m.logs.Items.At(p.prev) == nil {
+		t.Errorf("a start with %d pairs caused %d resolves, at most %d", pairs, n, most)
+	}
+}

@@ -19,6 +19,17 @@ type flood struct {
 	out   bool // its author was removed before
 }
 
+var floods = []flood{
+	{"logs beside each other", logsBeside, false},
+	{"logs in a line", logsInALine, false},
+	{"forked logs", forkedLogs, false},
+	{"one log", oneLog, false},
+	{"devices, each with 16 logs", manyDevices, false},
+	{"operations without a right", withoutRight, false},
+	{"logs in a line, of who is out", logsInALine, true},
+	{"one log, of who is out", oneLog, true},
+}
+
 // logsBeside are logs of one entry each, of which none knows another.
 func logsBeside(c *device, until func([][]byte) bool) (raws [][]byte) {
 	at := c.m.logs.Head(c.m.own.log)
@@ -115,16 +126,7 @@ func BenchmarkFloods(b *testing.B) {
 	for range b.N {
 		out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 		fmt.Fprintf(out, "%d MB of\tentries\tattacker's CPU\tvictim's CPU\ttaken\tlogs\ton disk\tvector\ttaking it\tan exchange\tratio\t\n", mb)
-		for _, f := range []flood{
-			{"logs beside each other", logsBeside, false},
-			{"logs in a line", logsInALine, false},
-			{"forked logs", forkedLogs, false},
-			{"one log", oneLog, false},
-			{"devices, each with 16 logs", manyDevices, false},
-			{"operations without a right", withoutRight, false},
-			{"logs in a line, of who is out", logsInALine, true},
-			{"one log, of who is out", oneLog, true},
-		} {
+		for _, f := range floods {
 			if only := os.Getenv("PANDANODE_FLOOD"); only != "" && only != f.name {
 				continue
 			}

@@ -43,6 +43,8 @@ func TestLinkErrors(t *testing.T) {
 	text := sampleInviteLink.Text()
 	newer := *sampleInviteLink
 	newer.V = Version + 1
+	older := *sampleInviteLink
+	older.V = 1
 	crowd := *sampleInviteLink
 	crowd.Peers = make([]LinkPeer, MaxLinkPeers+1)
 	nameless := *sampleInviteLink
@@ -60,7 +62,8 @@ func TestLinkErrors(t *testing.T) {
 		{text[:len(text)-8], ErrMalformed, "cut off"},
 		{text[:len(text)-9] + "A" + text[len(text)-8:], ErrMalformed, "checksum"},
 		{text + strings.Repeat("A", 2*MaxLink), ErrTooLarge, "at most"},
-		{newer.Text(), ErrVersion, "version 3"},
+		{newer.Text(), ErrVersion, "by a newer program, of version 3 of the wire; this one knows version 2 alone"},
+		{older.Text(), ErrVersion, "by an older program, of version 1 of the wire; this one knows version 2 alone"},
 		{crowd.Text(), ErrTooLarge, "9 members"},
 		{nameless.Text(), ErrMalformed, "peer ID of 0 bytes"},
 	} {
