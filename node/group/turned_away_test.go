@@ -136,7 +136,7 @@ func TestBackThroughTheRemoved(t *testing.T) {
 }
 
 // A user is removed and invited again, and comes back with its phone while its laptop is
-// off. The laptop is told, asks by itself, and comes in through the phone. What it sent
+// off. The laptop is told, asks by itself, and comes in through the phone. A message that it sent
 // before it knew reaches all.
 func TestOtherDeviceOfWhoCameBack(t *testing.T) {
 	t.Parallel()
