@@ -19,6 +19,7 @@ var contentVerbs = map[string]*verb{
 	"delete":  {usage: "delete NODE NAME [anyway=yes]: the message of that name; anyway: whether NODE may or not", opts: []string{"anyway"}, check: checkNamed(2), do: doDelete},
 	"react":   {usage: "react NODE NAME TEXT: a reaction to the message of that name", check: checkReact, do: doReact},
 	"unreact": {usage: "unreact NODE NAME TEXT: takes it back", check: checkReact, do: doUnreact},
+	"profile": {usage: "profile NODE NAME: what its user is called in the group from here on", check: checkProfile, do: doProfile},
 	"set":     {usage: "set NODE expiry D, or set NODE history none, all or a number: messages sent from here on expire after D, 0s: never; what newcomers are shown of before", check: checkSet, do: doSet},
 }
 
@@ -30,6 +31,7 @@ const (
 	kindEdit     kind = "edit"
 	kindDelete   kind = "delete"
 	kindReaction kind = "reaction"
+	kindProfile  kind = "profile" // what its author's user says of itself
 )
 
 func checkNamed(words int) func(*Scenario, Action) error {
@@ -50,6 +52,13 @@ func checkReact(sc *Scenario, a Action) error {
 	}
 	if !content.IsReaction(a.Args[2]) {
 		return fmt.Errorf("%q is no reaction: one character", a.Args[2])
+	}
+	return nil
+}
+
+func checkProfile(sc *Scenario, a Action) error {
+	if len(a.Args) != 2 || sc.node(a.Args[0]) < 0 || !isName(a.Args[1]) {
+		return errors.New("a node and a name")
 	}
 	return nil
 }
@@ -83,7 +92,10 @@ func checkSend(sc *Scenario, a Action) error {
 	if err := checkPieces(a); err != nil {
 		return err
 	}
-	for _, o := range []string{"as", "reply"} {
+	if name, ok := a.opt("mention"); ok && sc.node(name) < 0 {
+		return fmt.Errorf("mention=%s: there is no such node", name)
+	}
+	for _, o := range []string{"as", "reply", "thread"} {
 		if name, ok := a.opt(o); ok && (!isName(name) || o == "as" && len(a.Args)*a.count() > 1) {
 			return fmt.Errorf("%s=%s: one message has a name", o, name)
 		}
@@ -137,12 +149,19 @@ func (s *seat) write(a Action, text string) error {
 		stays, _ = duration(d)
 	}
 	to, answers := a.opt("reply")
+	first, threads := a.opt("thread")
+	whom, mentions := a.opt("mention")
 	file := s.attach(a)
-	if !named && !answers && stays == 0 && file == nil {
+	if !named && !answers && !threads && !mentions && stays == 0 && file == nil {
 		_, err := s.accept(wire.Content{MediaType: "text/plain", Data: []byte(text)}, accepted{Text: text})
 		return err
 	}
-	m := content.Message{Part: content.Text(content.Plain, text)}
+	m, said := content.Message{Part: content.Text(content.Plain, text)}, accepted{Text: text, File: file != nil}
+	if mentions {
+		said.Mentions = s.w().nodeOf(whom).dev.User
+		said.Text = fmt.Sprintf("%s [%s](%s)", text, whom, content.UserURI(said.Mentions))
+		m.Part = content.Text(content.Markdown, said.Text)
+	}
 	if file != nil {
 		m.Part = content.WithFiles(&m.Part, []content.File{*file})
 	}
@@ -156,9 +175,16 @@ func (s *seat) write(a Action, text string) error {
 		}
 		m.InReplyTo = target.ID
 	}
-	said, err := s.say(m, accepted{Text: text, File: file != nil})
+	if threads {
+		target, _, err := s.named(first)
+		if err != nil {
+			return err
+		}
+		said.Thread, m.Topic = target.ID, target.ID[:]
+	}
+	sent, err := s.say(m, said)
 	if err == nil && named {
-		s.w().hist.names[name] = said
+		s.w().hist.names[name] = sent
 	}
 	return err
 }
@@ -261,6 +287,22 @@ func doUnreact(w *core, a Action) error {
 		}
 		return nil
 	})
+}
+
+func doProfile(w *core, a Action) error {
+	s, err := w.seatOf(a, a.Args[0])
+	switch {
+	case err != nil:
+		return err
+	case s.m == nil:
+		return errDown
+	}
+	w.hist.mark(w, s.n, "profile", a.Args[1])
+	_, err = s.say(content.Message{Part: content.NewProfile(content.Profile{Name: a.Args[1]})}, accepted{Kind: kindProfile, Text: a.Args[1]})
+	if errors.Is(err, errCrash) {
+		return nil
+	}
+	return err
 }
 
 func doSet(w *core, a Action) error {

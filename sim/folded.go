@@ -23,13 +23,15 @@ type pictureView struct {
 	Versions  int
 	Edited    bool
 	Reactions []string // TEXT USER, sorted
+	Thread    wire.MessageID
+	Mentions  []wire.UserID
 }
 
 func (p pictureView) String() string {
 	if p.Gone {
 		return "gone"
 	}
-	return fmt.Sprintf("%q, edited %t, %d versions, reactions %v", p.Text, p.Edited, p.Versions, p.Reactions)
+	return fmt.Sprintf("%q, edited %t, %d versions, reactions %v, thread %.8v, mentions %.8v", p.Text, p.Edited, p.Versions, p.Reactions, p.Thread, p.Mentions)
 }
 
 func pictureOf(m group.Message) (p pictureView) {
@@ -37,6 +39,7 @@ func pictureOf(m group.Message) (p pictureView) {
 	if d := m.Shown.Deleted; d != nil {
 		p.By = d.ID
 	}
+	p.Thread, p.Mentions = m.Shown.Thread, m.Shown.Mentions
 	p.Text, p.Versions, p.Edited = pictured(m.Shown.Part), len(m.Shown.Versions), m.Shown.Edited
 	for _, r := range m.Shown.Reactions {
 		for _, u := range r.Users {
@@ -105,6 +108,13 @@ func (a *accepted) what() string {
 		return "the message"
 	}
 	return "the " + string(a.Kind)
+}
+
+func (a *accepted) mentions() []wire.UserID {
+	if a.Mentions == (wire.UserID{}) {
+		return nil
+	}
+	return []wire.UserID{a.Mentions}
 }
 
 // userOf is whose a message is.
@@ -296,6 +306,10 @@ func (o *observation) misfolded(d *deviceView, a *accepted, p pictureView, about
 		bad = append(bad, "its author deleted it")
 	case p.Edited != (len(edits) > 0) || !p.Edited && p.Text != a.Text || p.Edited && !slices.Contains(edits, p.Text):
 		bad = append(bad, fmt.Sprintf("its author wrote %q, and then %q", a.Text, edits))
+	case p.Thread != a.Thread:
+		bad = append(bad, fmt.Sprintf("its author wrote it in thread %.8v", a.Thread))
+	case !p.Edited && !slices.Equal(p.Mentions, a.mentions()):
+		bad = append(bad, fmt.Sprintf("its author mentions %.8v", a.mentions()))
 	case !slices.Equal(p.Reactions, reactions):
 		bad = append(bad, fmt.Sprintf("there are the reactions %v", reactions))
 	}
@@ -337,6 +351,9 @@ type ContentRecords struct {
 	Edits     int `json:"edited"`
 	Deletes   int `json:"deleted"`
 	Reactions int `json:"reacted"`
+	Threads   int `json:"in_threads"` // messages in the thread of another
+	Mentions  int `json:"mentioning"`
+	Profiles  int `json:"profiles"`
 	Expired   int `json:"expired"` // messages whose time is over
 	Taken     int `json:"taken"`   // messages that are owed to nobody any more
 	Erased    int `json:"erased"`  // copies
@@ -353,6 +370,9 @@ func (c *ContentRecords) add(x ContentRecords) {
 	c.Edits += x.Edits
 	c.Deletes += x.Deletes
 	c.Reactions += x.Reactions
+	c.Threads += x.Threads
+	c.Mentions += x.Mentions
+	c.Profiles += x.Profiles
 	c.Expired += x.Expired
 	c.Taken += x.Taken
 	c.Erased += x.Erased
@@ -379,7 +399,15 @@ func (o *observation) content() (c ContentRecords) {
 			c.Deletes++
 		case kindReaction:
 			c.Reactions++
+		case kindProfile:
+			c.Profiles++
 		case kindMessage:
+			if a.Thread != (wire.MessageID{}) {
+				c.Threads++
+			}
+			if len(a.mentions()) > 0 {
+				c.Mentions++
+			}
 			if a.File {
 				c.Files++
 			}

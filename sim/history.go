@@ -73,6 +73,9 @@ type accepted struct {
 	Text   string
 	About  wire.MessageID // of one that is not shown by itself
 	File   bool
+
+	Thread   wire.MessageID // the first message of its thread; zero: none
+	Mentions wire.UserID    // zero: nobody
 }
 
 type ownKey struct {

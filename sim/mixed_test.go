@@ -112,7 +112,7 @@ func TestPeople(t *testing.T) {
 	for _, v := range []string{
 		"join", "send", "remove", "role", "leave", "invite", "approve", "revoke", "reboot", "backup", "restore", "copy", "partition", "heal", "cut", "mend",
 		"offline", "online", "crash", "restart", "clock", "gossip", "hostile", "late", "garbage", "replay", "broken", "claim", "bully", "backdate", "flood", "abandon",
-		"puppet", "rubbish", "knock", "misserve", "edit", "delete", "react", "unreact", "set", "mailbox",
+		"puppet", "rubbish", "knock", "misserve", "edit", "delete", "react", "unreact", "set", "mailbox", "profile", "reserve", "ghost", "perish", "deny", "uninvite",
 	} {
 		if verbs[v] == 0 {
 			t.Errorf("nobody does %s: %v", v, verbs)

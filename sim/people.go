@@ -31,7 +31,7 @@ const (
 
 // people draws what people do. The devices are n1, the founder; n2, an admin that is always
 // on the other side of a cut; other users n3…; their second devices p3…; and guests x1…, who
-// come and go so that each side of each cut has something to change.
+// come and go so that each side of each cut has something to change; and strangers y1 and y2.
 type people struct {
 	r      *rand.Rand
 	spec   Spec
@@ -44,6 +44,10 @@ type people struct {
 	gone   map[string]bool // removed: it comes back by a new invite alone
 	again  int             // such invites
 	talk   *talk
+
+	more      *rand.Rand // a stream of its own, as that of talk
+	strangers []string   // y1 and y2, who ask to be let in
+	spare     string     // whose second device never writes; empty: there is none
 }
 
 func (p *people) do(at time.Duration, format string, args ...any) {
@@ -84,11 +88,14 @@ func generatePeople(spec Spec) string {
 	}
 	start := 10 * time.Minute
 	end := start + peopleCuts*each
+	p.more = rand.New(stream(spec.Seed, "misfits")) //nolint:gosec // the same
 	p.begin()
 	for i := range peopleCuts {
 		p.cut(start+time.Duration(i)*each, each)
 	}
 	p.life(start, end)
+	p.strangers = []string{"y1", "y2"}
+	p.knocks(start, end)
 	p.talk = newTalk(spec.Seed, p.do)
 	others := map[string]string{}
 	for _, x := range p.phones {
@@ -112,7 +119,10 @@ func generatePeople(spec Spec) string {
 	for _, x := range p.phones {
 		fmt.Fprintf(&b, " %s=n%s", x, x[1:])
 	}
-	fmt.Fprintf(&b, " %s twin box", strings.Join(p.guests, " "))
+	fmt.Fprintf(&b, " %s twin box", strings.Join(slices.Concat(p.guests, p.strangers), " "))
+	if p.spare != "" {
+		fmt.Fprintf(&b, " spare=%s", p.spare)
+	}
 	if spec.Kind == KindInsider || spec.Kind == KindPast {
 		fmt.Fprint(&b, " door") // somebody who never came in before
 	}
@@ -126,7 +136,7 @@ func generatePeople(spec Spec) string {
 	return b.String()
 }
 
-func (p *people) all() []string { return slices.Concat(p.users, p.phones, p.guests) }
+func (p *people) all() []string { return slices.Concat(p.users, p.phones, p.guests, p.strangers) }
 
 // come lets somebody in who is out, as the policy has it.
 func (p *people) come(at time.Duration, who, admin string) {
@@ -223,8 +233,12 @@ func (p *people) life(start, end time.Duration) {
 		fates = fates[:len(fates)-1] // the spare device is let in by who was removed
 	}
 	p.r.Shuffle(len(fates), func(i, j int) { fates[i], fates[j] = fates[j], fates[i] })
-	for i, fate := range fates[:min(len(fates), len(some), 2+p.r.IntN(5))] {
+	fates = fates[:min(len(fates), len(some), 2+p.r.IntN(5))]
+	for i, fate := range fates {
 		fate(some[i], p.some(start, end-40*time.Minute))
+	}
+	if len(some) > len(fates) && p.more.IntN(3) == 0 {
+		p.perishes(some[len(fates)], start+time.Duration(p.more.Int64N(int64(end-start-40*time.Minute))).Truncate(time.Second))
 	}
 	if p.r.IntN(3) == 0 {
 		at := p.some(start, end-20*time.Minute)
@@ -237,6 +251,37 @@ func (p *people) life(start, end time.Duration) {
 	if p.policy == wire.PolicyInvite && p.r.IntN(2) == 0 {
 		p.do(p.some(start+30*time.Minute, end), "invite n1 once uses=1")
 	}
+}
+
+// knocks has two strangers ask to be let in: with an invite that is for one of them or was
+// taken back, or to be turned down and, perhaps, let in later.
+func (p *people) knocks(start, end time.Duration) {
+	at, some := start+time.Duration(p.more.Int64N(int64(end-start))).Truncate(time.Second), p.more.IntN(2) == 0
+	y1, y2 := p.strangers[0], p.strangers[1]
+	switch p.policy {
+	case wire.PolicyInvite:
+		p.do(at, "invite n1 one uses=1")
+		if some {
+			p.do(at+time.Second, "uninvite n1 one")
+		}
+		p.do(at+2*time.Second, "join %s %s invite=one", y1, y2)
+	case wire.PolicyRequest:
+		p.do(at, "join %s %s", y1, y2)
+		p.do(at+20*time.Second, "deny n1 %s", y1)
+		if some {
+			p.do(at+40*time.Second, "approve n1 %s", y2)
+		}
+	default:
+		p.do(at, "join %s", y1)
+	}
+}
+
+// perishes has a disk die, and a backup come in its place.
+func (p *people) perishes(n string, at time.Duration) {
+	p.do(at, "backup %s", n)
+	p.do(at+30*time.Second, "send %s", n)
+	p.do(at+time.Duration(1+p.more.IntN(10))*time.Minute, "perish %s", n)
+	p.do(at+time.Duration(11+p.more.IntN(20))*time.Minute, "restore %s", n)
 }
 
 func (p *people) absent(n string, at time.Duration) {
@@ -346,10 +391,20 @@ func (p *people) turn(at time.Duration) {
 func (p *people) past(at time.Duration) {
 	m, others := p.users[len(p.users)-1], p.users[1:len(p.users)-1]
 	p.do(at-8*time.Minute, "role n1 %s admin", m)
+	log := ""
+	if p.more.IntN(3) == 0 {
+		p.spare = m
+		p.do(at-7*time.Minute, "reserve %s spare", m)
+		log = " device=spare incarnation=first"
+	}
+	turns := "hostile " + m
+	if p.more.IntN(4) == 0 {
+		turns = fmt.Sprintf("ghost %s via=%s", m, others[p.more.IntN(len(others))])
+	}
 	switch p.r.IntN(3) {
 	case 0:
 		p.do(at, "leave %s", m)
-		p.do(at+30*time.Second, "hostile %s", m)
+		p.do(at+30*time.Second, "%s", turns)
 	case 1:
 		p.do(at, "hostile %s", m)
 		p.do(at+10*time.Second, "role n1 %s read-only", m)
@@ -358,12 +413,13 @@ func (p *people) past(at time.Duration) {
 		p.do(at+10*time.Second, "remove n1 %s", m)
 	}
 	p.do(at+40*time.Second, "join twin")
-	known := span(at - p.some(30*time.Second, 6*time.Minute))
+	then := span(at - p.some(30*time.Second, 6*time.Minute))
+	known := then + log
 	for i := range 3 + p.r.IntN(4) {
 		when := at + 90*time.Second + time.Duration(20*i)*time.Second
 		switch p.r.IntN(15) {
 		case 9:
-			p.do(when, "puppet %s twin %s known=%s%s", m, p.pick([]string{"owner", "admin", "member"}), known, p.pick([]string{"", " removes=" + p.pick(others), " removes=n1"}))
+			p.do(when, "puppet %s twin %s known=%s%s", m, p.pick([]string{"owner", "admin", "member"}), then, p.pick([]string{"", " removes=" + p.pick(others), " removes=n1"}))
 		case 10:
 			p.do(when, "backdate %s invite old%d known=%s", m, i, known)
 			p.do(when+4*time.Second, "join door invite=old%d", i)

@@ -213,7 +213,7 @@ func realActions(sc *Scenario) ([]Action, error) {
 		if realVerbs[a.Verb] == nil {
 			return nil, fmt.Errorf("%w: whole nodes cannot do %q", ErrScenario, a.Verb)
 		}
-		for _, o := range []string{"at", "nth", "invite", "via", "as", "reply", "expires"} {
+		for _, o := range []string{"at", "nth", "invite", "via", "as", "reply", "thread", "mention", "expires"} {
 			if _, ok := a.opt(o); ok {
 				return nil, fmt.Errorf("%w: whole nodes cannot do %q with %s=", ErrScenario, a.Verb, o)
 			}

@@ -12,12 +12,13 @@ type talk struct {
 	r    *rand.Rand
 	past *rand.Rand // of what newcomers are shown
 	send *rand.Rand // of files
+	more *rand.Rand // of threads, mentions and profiles
 	do   func(at time.Duration, format string, args ...any)
 	said int
 }
 
 func newTalk(seed uint64, do func(time.Duration, string, ...any)) *talk {
-	return &talk{r: rand.New(stream(seed, "talk")), past: rand.New(stream(seed, "past")), send: rand.New(stream(seed, "files")), do: do} //nolint:gosec // a simulation
+	return &talk{r: rand.New(stream(seed, "talk")), past: rand.New(stream(seed, "past")), send: rand.New(stream(seed, "files")), more: rand.New(stream(seed, "more")), do: do} //nolint:gosec // a simulation
 }
 
 func (t *talk) some(from, to time.Duration) time.Duration {
@@ -27,7 +28,7 @@ func (t *talk) some(from, to time.Duration) time.Duration {
 func (t *talk) pick(of []string) string { return of[t.r.IntN(len(of))] }
 
 // message has somebody send a message with a name, which it returns.
-func (t *talk) message(at time.Duration, who string) string {
+func (t *talk) message(at time.Duration, who string, all []string) string {
 	t.said++
 	name, more := fmt.Sprint("m", t.said), ""
 	if t.r.IntN(4) == 0 {
@@ -38,6 +39,12 @@ func (t *talk) message(at time.Duration, who string) string {
 	}
 	if t.send.IntN(4) == 0 {
 		more += fmt.Sprint(" file=", 1+t.send.IntN([]int{1, 8, 100}[t.send.IntN(3)]))
+	}
+	if t.said > 1 && t.more.IntN(4) == 0 {
+		more += fmt.Sprint(" thread=m", 1+t.more.IntN(t.said-1))
+	}
+	if t.more.IntN(4) == 0 {
+		more += " mention=" + all[t.more.IntN(len(all))]
 	}
 	t.do(at, "send %s as=%s%s", who, name, more)
 	return name
@@ -55,10 +62,14 @@ func (t *talk) converse(many int, from, to time.Duration, who, admins []string, 
 		at := from + time.Duration(t.past.Int64N(int64(to-from)))/4
 		t.do(at.Truncate(time.Second), "set %s history %s", admins[t.past.IntN(len(admins))], []string{"all", "all", "3", "1", "none"}[t.past.IntN(5)])
 	}
+	for range t.more.IntN(4) {
+		at := from + time.Duration(t.more.Int64N(int64(to-from)))
+		t.do(at.Truncate(time.Second), "profile %s %s", who[t.more.IntN(len(who))], []string{"Panda", "Bear", "Owl"}[t.more.IntN(3)])
+	}
 	for range many {
 		author := t.pick(who)
 		at := t.some(from, to)
-		name := t.message(at, author)
+		name := t.message(at, author, who)
 		also := author
 		if o := others[author]; o != "" && t.r.IntN(2) == 0 {
 			also = o

@@ -27,8 +27,8 @@ func init() {
 	verbs = map[string]*verb{
 		"join": {usage: "join NODE… [invite=NAME] [via=X]", opts: []string{"invite", "via"}, check: checkJoin, do: doJoin},
 		"send": {
-			usage: "send NODE… [n=COUNT] [as=NAME] [reply=NAME] [expires=D] [file=PIECES]: with a name if it is to be edited, deleted, answered or reacted to; a file has so many pieces of 64 KiB",
-			opts:  []string{"n", "as", "reply", "expires", "file"}, check: checkSend, do: doSend,
+			usage: "send NODE… [n=COUNT] [as=NAME] [reply=NAME] [thread=NAME] [mention=NODE] [expires=D] [file=PIECES]: with a name if it is to be edited, deleted, answered or reacted to; a file has so many pieces of 64 KiB",
+			opts:  []string{"n", "as", "reply", "thread", "mention", "expires", "file"}, check: checkSend, do: doSend,
 		},
 		"remove":    {usage: "remove NODE WHOM…", check: nodesAt(2, 64), do: doRemove},
 		"role":      {usage: "role NODE WHOM owner|admin|member|read-only", check: checkRole, do: doRole},
