@@ -384,12 +384,24 @@ func (d *dag) owed(r *dagEntry, device wire.DeviceID) bool {
 	return true
 }
 
-// demotedBeside says whether the past of an entry has a change of the role of the author of an
-// operation, beside the operation.
-func (d *dag) demotedBeside(op, e *dagEntry) bool {
-	return slices.ContainsFunc(d.ops(wire.OpRole), func(r *dagEntry) bool {
-		return *r.op.User == d.user(op) && d.inPast(r, e) && !d.inPast(r, op) && !d.inPast(op, r)
-	})
+// against lists what speaks against an addition beside it, but for removals: changes of the role
+// of its author, and what closes the way in that it cites (AUTHORITY.md, rule 4).
+func (d *dag) against(add *dagEntry) (out []*dagEntry) {
+	for _, r := range d.ops(wire.OpRole, wire.OpRevoke, wire.OpProfile) {
+		hits := false
+		switch r.op.Type {
+		case wire.OpRole:
+			hits = *r.op.User == d.user(add)
+		case wire.OpRevoke:
+			hits = add.op.Invite != nil && *r.op.Revokes == wire.InviteIDOf(d.group, add.op.Invite.Payload)
+		default:
+			hits = add.op.Why == wire.WhyOpen && r.setsPolicy()
+		}
+		if hits && !d.inPast(r, add) && !d.inPast(add, r) {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // had says whether an entry shows that another member had a record without a loss beside it: one
@@ -416,7 +428,7 @@ func (d *dag) before(r *dagEntry, device wire.DeviceID) bool {
 }
 
 // mayWrite says whether the addition of a record's author stands: it was not made by
-// somebody who was taken out concurrently.
+// somebody who was taken out concurrently, nor by an invite that was revoked concurrently.
 func (d *dag) mayWrite(r *dagEntry) bool {
 	brought, stands := false, false
 	for _, add := range d.ops(wire.OpAdd, wire.OpDeviceAdd) {
@@ -424,7 +436,8 @@ func (d *dag) mayWrite(r *dagEntry) bool {
 			continue
 		}
 		brought = true
-		stands = stands || !slices.ContainsFunc(d.takenOut(d.user(add)), func(out *dagEntry) bool {
+		revoked := slices.ContainsFunc(d.against(add), func(r *dagEntry) bool { return r.op.Type == wire.OpRevoke })
+		stands = stands || !revoked && !slices.ContainsFunc(d.takenOut(d.user(add)), func(out *dagEntry) bool {
 			return !d.inPast(out, add) && !d.inPast(add, out)
 		})
 	}
@@ -442,8 +455,10 @@ func (d *dag) raw() [][]byte {
 
 // setsPolicy says whether anybody ever said who may come in.
 func (d *dag) setsPolicy() bool {
-	return slices.ContainsFunc(d.ops(wire.OpProfile), func(e *dagEntry) bool {
-		item, err := wire.DecodeProfileItem(e.op.Profile.Payload)
-		return err != nil || item.Field == wire.FieldPolicy
-	})
+	return slices.ContainsFunc(d.ops(wire.OpProfile), (*dagEntry).setsPolicy)
+}
+
+func (e *dagEntry) setsPolicy() bool {
+	item, err := wire.DecodeProfileItem(e.op.Profile.Payload)
+	return err != nil || item.Field == wire.FieldPolicy
 }

@@ -397,36 +397,44 @@ func TestInvariantsCanFail(t *testing.T) {
 	}
 }
 
-// TestAddedBesideADemotion: who was let in beside the demotion of the admin who did that is taken
-// out of the tree, and let in again. No invariant calls the removal unjustified.
-func TestAddedBesideADemotion(t *testing.T) {
+// TestAddedInVain: who was let in beside the demotion of the admin who did that, or by an invite
+// that was revoked on the other side, is taken out of the tree. No invariant calls the removal
+// unjustified.
+func TestAddedInVain(t *testing.T) {
 	t.Parallel()
-	sc, err := ParseBytes("demoted", []byte(`# Two sides, and an admin who is demoted on the other one
+	for name, beside := range map[string]string{
+		"a demotion":                 "11m role anna ben read-only\n12m join dora via=ben\n",
+		"a revocation of the invite": "11m uninvite anna door\n12m join dora invite=door via=ben\n",
+	} {
+		policy := map[bool]string{true: "invite", false: "open"}[strings.Contains(beside, "invite")]
+		sc, err := ParseBytes("in vain", []byte(`# Two sides, and what speaks against an addition on the other one
 nodes anna ben carl dora
-group tea founder=anna policy=open
+group tea founder=anna policy=`+policy+`
 run 2h
-0s join ben carl
+0s invite anna first
+1s join ben carl invite=first
 2m role anna ben admin
+3m invite anna door
 10m partition anna carl | ben dora
-11m role anna ben read-only
-12m join dora via=ben
+`+beside+`
 20m heal
 `))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := Run(t.Context(), sc, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !r.OK() {
-		t.Error(r.Violations)
-	}
-	removed := slices.ContainsFunc(r.obs[0].Dag.entries, func(e *dagEntry) bool {
-		return e.info != nil && e.commit != nil && len(e.info.Removes) > 0 && len(e.commit.Rejoins) == 0
-	})
-	if !removed {
-		t.Error("nobody was taken out of the tree")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := Run(t.Context(), sc, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !r.OK() {
+			t.Error(name, r.Violations)
+		}
+		removed := slices.ContainsFunc(r.obs[0].Dag.entries, func(e *dagEntry) bool {
+			return e.info != nil && e.commit != nil && len(e.info.Removes) > 0 && len(e.commit.Rejoins) == 0
+		})
+		if !removed {
+			t.Error(name, "nobody was taken out of the tree")
+		}
 	}
 }
 

@@ -95,7 +95,7 @@ func generatePeople(spec Spec) string {
 	}
 	p.life(start, end)
 	p.strangers = []string{"y1", "y2"}
-	p.knocks(start, end)
+	p.knocks(start, each)
 	p.talk = newTalk(spec.Seed, p.do)
 	others := map[string]string{}
 	for _, x := range p.phones {
@@ -255,17 +255,19 @@ func (p *people) life(start, end time.Duration) {
 
 // knocks has two strangers ask to be let in: with an invite that is for one of them or was
 // taken back, or to be turned down and, perhaps, let in later.
-func (p *people) knocks(start, end time.Duration) {
-	at, some := start+time.Duration(p.more.Int64N(int64(end-start))).Truncate(time.Second), p.more.IntN(2) == 0
+func (p *people) knocks(start, each time.Duration) {
+	at, some := start+time.Duration(p.more.IntN(peopleCuts))*each, p.more.IntN(2) == 0
 	y1, y2 := p.strangers[0], p.strangers[1]
 	switch p.policy {
 	case wire.PolicyInvite:
+		at += time.Duration(p.more.Int64N(int64(each))).Truncate(time.Second) // in a cut, or not
 		p.do(at, "invite n1 one uses=1")
 		if some {
 			p.do(at+time.Second, "uninvite n1 one")
 		}
 		p.do(at+2*time.Second, "join %s %s invite=one", y1, y2)
 	case wire.PolicyRequest:
+		at += each * 3 / 4 // n1 can be asked
 		p.do(at, "join %s %s", y1, y2)
 		p.do(at+20*time.Second, "deny n1 %s", y1)
 		if some {
