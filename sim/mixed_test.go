@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -82,6 +83,16 @@ func TestMixedWorlds(t *testing.T) {
 	for _, k := range []string{KindPeople, KindInsider, KindPast} {
 		if ran[k] > 0 && forks[k] < 10*ran[k] {
 			t.Errorf("%d worlds of kind %s have %d forks", ran[k], k, forks[k])
+		}
+	}
+	if c := *cmp.Or(sum.Records.Content, &ContentRecords{}); ran[KindPeople]+ran[KindInsider]+ran[KindPast] >= 20 { // few worlds may have none of some
+		for what, n := range map[string]int{
+			"edits": c.Edits, "deletions": c.Deletes, "reactions": c.Reactions, "threads": c.Threads, "mentions": c.Mentions, "profiles": c.Profiles,
+			"expired messages": c.Expired, "erased copies": c.Erased, "files": c.Files, "whole copies of files": c.FilesHeld,
+		} {
+			if n == 0 {
+				t.Errorf("the worlds have no %s", what)
+			}
 		}
 	}
 	t.Logf("%d worlds: %+v, %v, verbs %v, refused %v", sum.Worlds, sum.Records, sum.Counts, sum.Verbs, sum.Refused)
