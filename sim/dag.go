@@ -388,7 +388,7 @@ func (d *dag) owed(r *dagEntry, device wire.DeviceID) bool {
 // of its author, and what closes the way in that it cites (AUTHORITY.md, rule 4).
 func (d *dag) against(add *dagEntry) (out []*dagEntry) {
 	for _, r := range d.ops(wire.OpRole, wire.OpRevoke, wire.OpProfile) {
-		hits := false
+		var hits bool
 		switch r.op.Type {
 		case wire.OpRole:
 			hits = *r.op.User == d.user(add)

@@ -94,6 +94,9 @@ func TestShrink(t *testing.T) {
 	if len(r.Violations) == 0 || len(small.Actions) >= len(sc.Actions) || !slices.ContainsFunc(small.Actions, func(a Action) bool { return a.Verb == "broken" }) {
 		t.Errorf("%d actions of %d are left, and they violate %v:\n%s", len(small.Actions), len(sc.Actions), r.failures(), small)
 	}
+	if len(small.Nodes) >= len(sc.Nodes) {
+		t.Errorf("of %d nodes %d are left:\n%s", len(sc.Nodes), len(small.Nodes), small)
+	}
 	// It prints a scenario that fails by itself and needs each of its actions.
 	again, err := ParseBytes("small", []byte(small.String()))
 	if err != nil {
@@ -119,6 +122,36 @@ func TestShrink(t *testing.T) {
 	sc.Choice = ""
 	if held, r, err := Shrink(t.Context(), sc, 10, Options{}); held != nil || err != nil || !r.OK() {
 		t.Errorf("there is something to reduce in a world that holds: %v", err)
+	}
+}
+
+// TestShrinkCounts: of many messages as many are left as the failure needs.
+func TestShrinkCounts(t *testing.T) {
+	t.Parallel()
+	sc, err := ParseBytes("many", []byte(`# More is sent than shall be
+nodes anna ben carl dora
+group tea founder=anna
+run 1h
+expect records <= 4
+0s join ben carl dora
+2m send ben n=40
+3m send carl n=2
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	small, _, err := Shrink(t.Context(), sc, 200, Options{})
+	if err != nil || small == nil {
+		t.Fatalf("it does not fail: %v", err)
+	}
+	n := 0
+	for _, a := range small.Actions {
+		if a.Verb == "send" {
+			n += a.count() * len(a.Args)
+		}
+	}
+	if n != 5 || len(small.Nodes) > 2 {
+		t.Errorf("%d messages of %d nodes are left:\n%s", n, len(small.Nodes), small)
 	}
 }
 
