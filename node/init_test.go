@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
 )
 
@@ -232,6 +234,49 @@ func TestFailedRestoreLeavesNoKeyFile(t *testing.T) {
 		}
 		if got, _ := os.ReadFile(key); !bytes.Equal(got, want) {
 			t.Error("the key file has changed")
+		}
+	}
+}
+
+// A home of another version of pandanode says so, and which of the two is older.
+func TestHomeOfAnotherVersion(t *testing.T) {
+	t.Parallel()
+	passphrase := func() ([]byte, error) { return []byte("long enough"), nil }
+	for version, says := range map[uint64]string{
+		1:                "by an older program, of version 1 of the wire",
+		wire.Version + 1: "by a newer program, of version 3 of the wire",
+	} {
+		home := t.TempDir()
+		if err := Init(t.Context(), InitConfig{Home: home, KDF: quick, Passphrase: passphrase, Name: "home"}); err != nil {
+			t.Fatal(err)
+		}
+		s, err := openStore(Config{Home: home, Passphrase: passphrase})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var row identityRow
+		if ok, err := getRow(s, keyIdentity, &row); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		cert, err := wire.DecodeDeviceCert(row.Cert.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		user, err := identity.KeyFromSeed(row.User)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert.V = version
+		row.Cert = user.Sign(wire.DomainDeviceCert, wire.GroupID{}, cert.Encode())
+		if err := putRow(s, keyIdentity, &row); err != nil {
+			t.Fatal(err)
+		}
+		_, err = readIdentity(s)
+		if !errors.Is(err, wire.ErrVersion) || !strings.Contains(err.Error(), "this home was made by another version of pandanode: use it with that one, or make a new home") || !strings.Contains(err.Error(), says) {
+			t.Errorf("a home of version %d: %v", version, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -113,6 +113,7 @@ const (
 	insiderAdmin   = "still an admin"
 	insiderDemoted = "demoted"
 	insiderRemoved = "removed"
+	insiderLeft    = "left"
 )
 
 // pastOf founds a group of four nodes, of which the second was an admin and is now something,
@@ -146,8 +147,17 @@ func (w *world) pastOf(now string) (nodes []*Node, id wire.GroupID, past []wire.
 	}
 	look()
 	time.Sleep(10 * time.Minute) // virtual
-	if now != insiderAdmin {
+	switch now {
+	case insiderDemoted, insiderRemoved:
 		step(group.SetRole{User: b.Device().User, Role: wire.RoleReadOnly})
+	case insiderLeft:
+		if _, err := b.leave(w.within(time.Minute), id); err != nil {
+			w.Fatal(err)
+		}
+		w.eventually(b, 5*time.Minute, "out", func() bool {
+			st, err := b.GroupStatus(w.Context(), id)
+			return err == nil && st.State == group.StateOut
+		})
 	}
 	if now == insiderRemoved {
 		step(group.RemoveUser{User: b.Device().User})
@@ -168,7 +178,7 @@ func (w *world) pastOf(now string) (nodes []*Node, id wire.GroupID, past []wire.
 // the same entries somebody who still is an admin has it.
 func TestInsiderOfThePast(t *testing.T) {
 	t.Parallel()
-	for _, now := range []string{insiderAdmin, insiderDemoted, insiderRemoved} {
+	for _, now := range []string{insiderAdmin, insiderDemoted, insiderRemoved, insiderLeft} {
 		t.Run(now, func(t *testing.T) {
 			t.Parallel()
 			inWorld(t, func(w *world) {
@@ -210,6 +220,64 @@ func TestInsiderOfThePast(t *testing.T) {
 				for _, n := range []*Node{a, c, d} {
 					w.shows(n, id, 5*time.Minute, "before", "after", "still here", "and I")
 				}
+			})
+		})
+	}
+}
+
+// TestInsiderLetsNobodyIn has an admin who left an invite-only group let in a spy that really
+// asks, by an operation in its past. The spy is no member to anybody and reads nothing.
+func TestInsiderLetsNobodyIn(t *testing.T) {
+	t.Parallel()
+	for _, now := range []string{insiderAdmin, insiderLeft} {
+		t.Run(now, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, func(w *world) {
+				nodes, id, past, hlc := w.pastOf(now)
+				a, b, c, d := nodes[0], nodes[1], nodes[2], nodes[3]
+				item := wire.ProfileItem{V: wire.Version, Field: wire.FieldPolicy, HLC: 1, Policy: wire.PolicyInvite, Signer: a.me.user.Public()}
+				if err := a.step(w.within(time.Minute), id, group.SetProfile{Item: a.me.user.Sign(wire.DomainProfile, id, item.Encode())}); err != nil {
+					w.Fatal(err)
+				}
+				time.Sleep(time.Minute) // virtual
+				before := w.membersOf(a, id)
+				spy := w.open(4, 0)
+				if err := spy.Join(w.within(time.Minute), id); err != nil {
+					w.Fatal(err)
+				}
+				w.eventually(spy, 5*time.Minute, "asking", func() bool { g := spy.groups.get(id); return g != nil && g.joiner.wanted() != nil })
+				r := spy.groups.get(id).joiner.wanted().Request
+				add := w.crafts(b, id, 1000, hlc+1, wire.KindOp, &wire.Op{
+					Type: wire.OpAdd, Cert: &r.Cert, Role: wire.RoleMember, KeyPackage: r.KeyPackage, Why: wire.WhyRole,
+				}, past...)
+				for _, to := range []*Node{a, d} {
+					w.gives(b, to, id, [][]byte{add})
+				}
+				time.Sleep(10 * time.Minute) // virtual
+				w.send(c, id, "among us")
+				for _, n := range []*Node{a, c, d} {
+					w.shows(n, id, 5*time.Minute, "before", "after", "among us")
+				}
+				time.Sleep(10 * time.Minute) // virtual
+				st, err := spy.GroupStatus(w.Context(), id)
+				if err != nil {
+					w.Fatal(err)
+				}
+				if now == insiderAdmin { // by the same operation somebody who is an admin lets it in
+					if st.State != group.StateMember {
+						t.Errorf("the guest of an admin is %v", st.State)
+					}
+					return
+				}
+				if st.State == group.StateMember || st.Entries > 0 {
+					t.Errorf("the spy is %v, with %d entries", st.State, st.Entries)
+				}
+				for _, n := range []*Node{a, c, d} {
+					if got := w.membersOf(n, id); !slices.Equal(got, before) {
+						t.Errorf("%s says %q, want %q", n.Device().Cert.Name, got, before)
+					}
+				}
+				w.shows(spy, id, time.Second)
 			})
 		})
 	}
