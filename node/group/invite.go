@@ -89,7 +89,7 @@ type Invite struct {
 func (m *Machine) Invites(now time.Time) []Invite {
 	known := map[wire.InviteID]*dag.Invited{}
 	for _, op := range m.logs.Ops {
-		if op.Invited != nil && op.Facts.Has(dag.IsPermitted) {
+		if op.Invited != nil && op.Facts.Has(dag.IsPermitted) && m.logs.Counts(op) {
 			known[op.Invited.ID] = op.Invited
 		}
 	}

@@ -43,6 +43,9 @@ func (m *Machine) conclusions() string {
 			fmt.Fprintf(&b, "invite %v used %d revoked %v\n", in.ID, i.Uses, i.Revoked != nil)
 		}
 	}
+	for _, i := range m.Invites(time.Time{}) {
+		fmt.Fprintf(&b, "listed %v\n", i.ID)
+	}
 	for id, a := range m.rosters.now.Requests() {
 		fmt.Fprintf(&b, "request %v by %v denied %v\n", id, a.By.Hash, a.Denied != nil)
 	}
