@@ -9,9 +9,22 @@ import (
 	"github.com/pandanode/pandanode/storage"
 )
 
-// keyPurge is a row that says that messages were erased, and that the store may still have
-// earlier versions of their rows.
-const keyPurge = "n/purge"
+// Rows that say that messages were erased, and that the store may still have earlier versions
+// of their rows. A message that is erased while the store is compacted waits for the next time.
+const (
+	keyPurge   = "n/purge"   // it is to be compacted
+	keyPurging = "n/purging" // it is being compacted, or was when the process ended
+)
+
+// unpurged says whether the store may have such versions.
+func unpurged(store *storage.Store) bool {
+	for _, key := range []string{keyPurge, keyPurging} {
+		if _, err := store.Get([]byte(key)); err == nil {
+			return true
+		}
+	}
+	return false
+}
 
 // purgeAfter is how long such versions stay in the store while the node runs, if others are
 // not erased at the same time: compacting costs as much as the store is large.
@@ -40,7 +53,7 @@ func (p *purger) erased() {
 // run compacts the store a while after messages were erased, also by an earlier run.
 func (p *purger) run(ctx context.Context, store *storage.Store, log *slog.Logger) {
 	pause := purgeAfter
-	if _, err := store.Get([]byte(keyPurge)); err == nil {
+	if unpurged(store) {
 		p.erased()
 		pause = purgeAtStart
 	}
@@ -60,13 +73,22 @@ func (p *purger) run(ctx context.Context, store *storage.Store, log *slog.Logger
 		case <-p.due:
 		default:
 		}
-		err := store.Compact()
-		if err == nil && len(p.due) == 0 {
-			err = store.Apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyPurge)}}})
-		}
+		err := purge(store, store.Compact)
 		if err != nil && !errors.Is(err, storage.ErrClosed) {
 			log.Warn("what was erased may still be in the store's files", "err", err, "again in", purgeAfter)
 			p.erased()
 		}
 	}
+}
+
+// purge has the store give up all that was erased before it was called, by compacting it.
+func purge(store *storage.Store, compact func() error) error {
+	begin := storage.Batch{Writes: []storage.Write{{Key: []byte(keyPurging), Value: []byte{1}}, {Key: []byte(keyPurge)}}}
+	if err := store.Apply(begin); err != nil {
+		return err
+	}
+	if err := compact(); err != nil {
+		return err
+	}
+	return store.Apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyPurging)}}})
 }

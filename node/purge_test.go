@@ -1,12 +1,14 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/storage"
 )
 
 // A node that never runs for ten minutes at a time gives up what was deleted soon after its
@@ -46,7 +48,7 @@ func TestPurgeAtStart(t *testing.T) {
 		a = w.open(0)
 		begun := time.Now()
 		for time.Since(begun) < 2*time.Minute {
-			if _, err := a.store.Get([]byte(keyPurge)); err != nil {
+			if !unpurged(a.store) {
 				break
 			}
 			<-time.After(time.Second) // virtual
@@ -57,6 +59,29 @@ func TestPurgeAtStart(t *testing.T) {
 		}
 		if took < purgeAtStart || took > 2*time.Minute {
 			t.Errorf("the store gave it up %v after a start", took)
+		}
+	})
+}
+
+// A message that is erased while the store is compacted is given up later, also if the process
+// ends before: a row of its own says so.
+func TestErasedWhileItPurges(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		erased := storage.Batch{Writes: []storage.Write{{Key: []byte(keyPurge), Value: []byte{1}}}}
+		if err := errors.Join(a.apply(erased), purge(a.store, func() error { return a.apply(erased) })); err != nil {
+			t.Fatal(err)
+		}
+		if !unpurged(a.store) {
+			t.Error("what was erased while it compacted is forgotten")
+		}
+		if err := purge(a.store, a.store.Compact); err != nil || unpurged(a.store) {
+			t.Error("it is never done", err)
+		}
+		broken := errors.New("the disk is full")
+		if err := errors.Join(a.apply(erased), purge(a.store, func() error { return broken })); !errors.Is(err, broken) || !unpurged(a.store) {
+			t.Error("what could not be compacted is forgotten", err)
 		}
 	})
 }

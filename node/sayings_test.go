@@ -208,8 +208,7 @@ func TestDeletionErases(t *testing.T) {
 			return keys
 		}
 		purges := func(n *Node) bool {
-			_, err := n.store.Get([]byte(keyPurge))
-			return err == nil
+			return unpurged(n.store)
 		}
 		// shown is all that people and programs are given of the group, as it travels.
 		shown := func(n *Node) map[string]string {

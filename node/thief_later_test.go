@@ -135,8 +135,7 @@ func testThiefLater(t *testing.T, w *world, alone bool) {
 		})
 		w.eventually(n, 3*purgeAfter, "the store gave it up", func() bool {
 			time.AfterFunc(time.Minute, n.changed.wake)
-			_, err := n.store.Get([]byte(keyPurge))
-			return err != nil
+			return !unpurged(n.store)
 		})
 	}
 	for _, n := range []*Node{a, b} {
