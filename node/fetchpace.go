@@ -12,7 +12,8 @@ const (
 )
 
 // pace says for how many groups a member is asked at once. Those under way when this process
-// dies come twice, so a member whose answers come soon is asked for few: it is no slower.
+// dies come twice, so a member whose answers come soon is asked for few: that costs least there,
+// a fifth of the speed on loopback (docs/LIMITS.md).
 type pace struct {
 	most  int           // to be asked for next
 	first time.Duration // the shortest time until the first group of an answer came
