@@ -331,7 +331,7 @@ func restore(ctx context.Context, home string, lock storage.Options, r io.Reader
 	if err := errors.Join(err, s.Close()); err != nil {
 		return sum, err
 	}
-	if err := moveStore(part, storeDir(home)); err != nil {
+	if err := moveStore(part, storeDir(home), undo); err != nil {
 		return sum, err
 	}
 	return sum, syncPlace(storeDir(home))

@@ -190,10 +190,9 @@ func makeDevice(cfg InitConfig, lock storage.Options, at func(point string)) (er
 		return err
 	}
 	at("configuration written")
-	if err := moveStore(part, storeDir(cfg.Home)); err != nil {
+	if err := moveStore(part, storeDir(cfg.Home), undo); err != nil {
 		return err
 	}
-	undo.nothing() // whatever fails now: the store needs its key file
 	at("store in its place")
 	_ = os.Remove(filepath.Join(storeDir(cfg.Home), madeName)) // it has served
 	return syncPlace(storeDir(cfg.Home))
@@ -286,14 +285,16 @@ func forgetMade(part string) error {
 	return nil
 }
 
-// moveStore moves a store to its place, where there is none.
-func moveStore(from, to string) error {
+// moveStore moves a store to its place, where there is none. From then on nothing is undone,
+// whatever fails: the store needs its key file.
+func moveStore(from, to string, undo *undoing) error {
 	if err := os.RemoveAll(to); err != nil { // what an earlier version left: see isStore
 		return fmt.Errorf("putting the store in its place: %w", err)
 	}
 	if err := os.Rename(from, to); err != nil {
 		return fmt.Errorf("putting the store in its place: %w", err)
 	}
+	undo.nothing()
 	return nil
 }
 

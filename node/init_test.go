@@ -238,6 +238,28 @@ func TestFailedRestoreLeavesNoKeyFile(t *testing.T) {
 	}
 }
 
+// A store that is in its place keeps its key file, whatever fails after that: a disk that cannot
+// make the move durable, too.
+func TestKeyFileOfAStoreInItsPlaceStays(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	part, place, key := filepath.Join(root, "part"), filepath.Join(root, "store"), filepath.Join(root, "key")
+	undo := new(undoing)
+	undo.file(key)
+	undo.tree(part)
+	if err := errors.Join(os.Mkdir(part, 0o700), os.WriteFile(key, []byte("key"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(moveStore(part, place, undo), undo.all()); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{place, key} {
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // A home of another version of pandanode says so, and which of the two is older.
 func TestHomeOfAnotherVersion(t *testing.T) {
 	t.Parallel()
