@@ -78,10 +78,7 @@ func TestClockAheadAtFirst(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		id := w.create(a, "pandas")
-		_, link, _, err := a.groups.get(id).createInvite(w.Context(), inviteTerms{Expires: time.Hour})
-		if err != nil {
-			w.Fatal(err)
-		}
+		_, link := w.invite(a, id, inviteTerms{Expires: time.Hour})
 		b := w.open(1, 0)
 		wrong := time.Now().Add(10 * 365 * 24 * time.Hour)
 		b.clock.mu.Lock()
@@ -118,10 +115,7 @@ func TestLinkWithAClockAhead(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		id := w.create(a, "pandas")
-		_, link, _, err := a.groups.get(id).createInvite(w.Context(), inviteTerms{Expires: time.Hour})
-		if err != nil {
-			w.Fatal(err)
-		}
+		_, link := w.invite(a, id, inviteTerms{Expires: time.Hour})
 		b := w.open(1, 0)
 		b.clock.mu.Lock()
 		r := b.clock.reading()

@@ -126,15 +126,9 @@ func TestDevicesAddedSideBySide(t *testing.T) {
 	})
 }
 
-// A read-only member adds a device and revokes it, 640 times. For the others that is one more
-// operation each, and no roster of the past: neither when it comes nor when they start.
-func TestDevicePairsAreCheap(t *testing.T) {
-	t.Parallel()
-	const pairs, most = 640, 8
-	w, a, _, c := three(t, 1543)
-	a.must(SetRole{User: c.dev.User, Role: wire.RoleReadOnly})
-	w.run(time.Minute)
-	c.online, w.gossip = false, false
+// devicePairs writes a log in which c adds a device and revokes it, so many times, after what a
+// has written.
+func (w *world) devicePairs(a, c *device, pairs int) *pen {
 	p := c.fresh()
 	deps := []wire.EntryHash{a.m.logs.Head(a.m.own.log).Hash}
 	p.hlc = uint64(a.m.logs.Clock.Last())
@@ -144,6 +138,19 @@ func TestDevicePairsAreCheap(t *testing.T) {
 		p.op(&wire.Op{Type: wire.OpDeviceRevoke, Device: &x.dev.ID})
 		deps = nil
 	}
+	return p
+}
+
+// A read-only member adds a device and revokes it, 640 times. For the others that is one more
+// operation each, and no roster of the past: neither when it comes nor when they start.
+func TestDevicePairsAreCheap(t *testing.T) {
+	t.Parallel()
+	const pairs, most = 640, 8
+	w, a, _, c := three(t, 1543)
+	a.must(SetRole{User: c.dev.User, Role: wire.RoleReadOnly})
+	w.run(time.Minute)
+	c.online, w.gossip = false, false
+	p := w.devicePairs(a, c, pairs)
 	before := a.m.rosters.Resolves()
 	for _, raw := range p.raws {
 		_, _ = a.m.Step(w.now, Entries{Entries: [][]byte{raw}})

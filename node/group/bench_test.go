@@ -221,15 +221,7 @@ func BenchmarkDevicePairs(b *testing.B) {
 		w, a, _, c := three(t, 6)
 		c.online = false
 		a.must(SetRole{User: c.dev.User, Role: wire.RoleReadOnly})
-		p := c.fresh()
-		deps := []wire.EntryHash{a.m.logs.Head(a.m.own.log).Hash}
-		p.hlc = uint64(a.m.logs.Clock.Last())
-		for i := range pairs {
-			x, op := w.adds(c, fmt.Sprint("device", i))
-			p.writeAt(p.hlc+1, wire.KindOp, op, deps...)
-			p.op(&wire.Op{Type: wire.OpDeviceRevoke, Device: &x.dev.ID})
-			deps = nil
-		}
+		p := w.devicePairs(a, c, pairs)
 		size := 0
 		took := make([]time.Duration, 0, pairs)
 		for i := 0; i < len(p.raws); i += 2 {

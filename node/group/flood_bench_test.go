@@ -113,6 +113,26 @@ func manyDevices(c *device, until func([][]byte) bool) (raws [][]byte) {
 	return raws
 }
 
+// beforeFlood is a group in which a and b, who are alone from here on, and c have written, and c
+// is going to flood it: as a member, or after it was removed.
+func beforeFlood(t *testing.T, seed uint64, out bool) (w *world, a, b, c *device) {
+	w, a, b, c = three(t, seed)
+	for range 20 {
+		for _, d := range []*device{a, b, c} {
+			d.send("hello")
+			w.run(time.Second)
+		}
+	}
+	c.online, w.gossip = false, false
+	if out {
+		a.must(RemoveUser{User: c.dev.User})
+		w.sync(a, b)
+		w.run(10 * time.Minute)
+	}
+	w.cut = func(_, _ *device) bool { return true }
+	return w, a, b, c
+}
+
 // BenchmarkFloods prints what floods of valid entries by one member cost the others, and what
 // an exchange of two of them costs before and after: by the process clock, and in bytes. It
 // fails if one costs more than twice as much after the flood.
@@ -130,20 +150,7 @@ func BenchmarkFloods(b *testing.B) {
 			if only := os.Getenv("PANDANODE_FLOOD"); only != "" && only != f.name {
 				continue
 			}
-			w, x, y, c := three(&testing.T{}, 1900)
-			for range 20 {
-				for _, d := range []*device{x, y, c} {
-					d.send("hello")
-					w.run(time.Second)
-				}
-			}
-			c.online, w.gossip = false, false
-			if f.out {
-				x.must(RemoveUser{User: c.dev.User})
-				w.sync(x, y)
-				w.run(10 * time.Minute)
-			}
-			w.cut = func(_, _ *device) bool { return true }
+			w, x, y, c := beforeFlood(&testing.T{}, 1900, f.out)
 			before, _ := w.exchange(x, y, true)
 			_, size := w.exchange(x, y, false)
 			vector := size

@@ -19,20 +19,7 @@ func TestFloodsAreShort(t *testing.T) {
 	for _, f := range floods {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			w, x, y, c := three(t, 1901)
-			for range 20 {
-				for _, d := range []*device{x, y, c} {
-					d.send("hello")
-					w.run(time.Second)
-				}
-			}
-			c.online, w.gossip = false, false
-			if f.out {
-				x.must(RemoveUser{User: c.dev.User})
-				w.sync(x, y)
-				w.run(10 * time.Minute)
-			}
-			w.cut = func(_, _ *device) bool { return true }
+			w, x, y, c := beforeFlood(t, 1901, f.out)
 			_, before := w.exchange(x, y, true)
 			total, seen := 0, 0
 			raws := f.write(c, func(raws [][]byte) bool {
