@@ -404,6 +404,14 @@ func (d *dag) against(add *dagEntry) (out []*dagEntry) {
 	return out
 }
 
+// twin says whether an entry knows that the device of another one ran twice then: it wrote
+// beside that in another log (AUTHORITY.md, rule 1).
+func (d *dag) twin(of, known *dagEntry) bool {
+	return slices.ContainsFunc(d.entries, func(e *dagEntry) bool {
+		return e.entry.Device == of.entry.Device && e.entry.Log() != of.entry.Log() && d.inPast(e, known) && !d.inPast(e, of) && !d.inPast(of, e)
+	})
+}
+
 // had says whether an entry shows that another member had a record without a loss beside it: one
 // who was a member as the record knows, and stayed one until it wrote the entry.
 func (d *dag) had(r, loss *dagEntry) bool {

@@ -93,7 +93,7 @@ func agreement(o *observation) (bad []string) {
 func treeIsRoster(o *observation) (bad []string) {
 	hostile := map[wire.DeviceID]bool{}
 	for _, d := range o.Devices {
-		hostile[d.Device] = d.Hostile
+		hostile[d.Device] = hostile[d.Device] || d.Hostile // a copy of its home has its ID
 	}
 	for _, d := range o.live() {
 		var roster []wire.DeviceID

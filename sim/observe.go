@@ -451,8 +451,8 @@ func (w *core) unjustified(g *cgroup, o *observation) []string {
 					return *op.op.Device == d
 				case op.op.Type == wire.OpLeave:
 					return o.Dag.user(op) == user
-				default: // its addition is void: its adder was removed, or something else speaks against it
-					return op.target == d && (len(o.Dag.takenOut(o.Dag.user(op))) > 0 ||
+				default: // its addition is void: its adder was removed, runs twice, or something else speaks against it
+					return op.target == d && (len(o.Dag.takenOut(o.Dag.user(op))) > 0 || o.Dag.twin(op, e) ||
 						slices.ContainsFunc(o.Dag.against(op), func(r *dagEntry) bool { return o.Dag.inPast(r, e) }))
 				}
 			})

@@ -26,16 +26,16 @@ func (r *Resolver) Stands(to *Roster, rec Ref) bool {
 	r.grow()
 	l := r.logs[rec.Log]
 	in := to.users.has(l.User)
-	var against []*Op
+	var against []Ref
 	if !in || !to.devices.has(l.Device) {
 		for _, q := range to.authority.at(l.User) {
 			if q.ends(l.User, l.Device) && !r.knows(rec, q.Ref) {
-				against = append(against, q)
+				against = append(against, q.Ref)
 			}
 		}
 		for _, q := range to.revocations.at(l.Device) {
 			if !r.knows(rec, q.Ref) {
-				against = append(against, q)
+				against = append(against, q.Ref)
 			}
 		}
 	}
@@ -43,13 +43,13 @@ func (r *Resolver) Stands(to *Roster, rec Ref) bool {
 	// void, whatever it then wrote against itself.
 	switch {
 	case !in && (len(against) == 0 || len(to.additions.at(l.User)) == 0):
-		lost := to.lost.at(l.User)
+		lost := to.speaksAgainst(to.lost.at(l.User), l.Device, wire.OpAdd)
 		if len(lost) == 0 {
 			return false // no addition of it ever counted
 		}
 		against = append(against, lost...)
 	case in && !to.counted.has(l.Device):
-		lost := to.lostDevices.at(l.Device)
+		lost := to.speaksAgainst(to.lostDevices.at(l.Device), l.Device, wire.OpDeviceAdd)
 		if len(lost) == 0 {
 			return false
 		}
@@ -57,19 +57,20 @@ func (r *Resolver) Stands(to *Roster, rec Ref) bool {
 	}
 	for _, q := range to.authority.at(l.User) {
 		if q.Type == wire.OpRole && q.lowers && q.Role == wire.RoleReadOnly && r.concurrent(q.Ref, rec) {
-			against = append(against, q)
+			against = append(against, q.Ref)
 		}
 	}
 	for _, q := range against {
-		if !r.knows(q.Ref, rec) && !r.acknowledged(to, rec, l.User, q) {
+		if !r.knows(q, rec) && !r.acknowledged(to, rec, l.User, q) {
 			return false
 		}
 	}
 	return true
 }
 
-// acknowledged says whether another member had a record before it knew of a loss.
-func (r *Resolver) acknowledged(to *Roster, rec Ref, author wire.UserID, q *Op) bool {
+// acknowledged says whether another member had a record before it knew of an entry that speaks
+// against it.
+func (r *Resolver) acknowledged(to *Roster, rec Ref, author wire.UserID, q Ref) bool {
 	for u, logs := range r.byUser {
 		if u == author || !r.memberIn(to, u, rec) {
 			continue
@@ -77,7 +78,7 @@ func (r *Resolver) acknowledged(to *Roster, rec Ref, author wire.UserID, q *Op) 
 		for _, log := range logs {
 			end := r.rightUntil(to, log, wire.RoleReadOnly, rec, r.history.Log(log).Len)
 			from := max(r.firstWith(log, rec, end), r.logs[log].From+1)
-			if from <= end && from < r.firstWith(log, q.Ref, end) {
+			if from <= end && from < r.firstWith(log, q, end) {
 				return true
 			}
 		}
@@ -85,15 +86,29 @@ func (r *Resolver) acknowledged(to *Roster, rec Ref, author wire.UserID, q *Op) 
 	return false
 }
 
+// speaksAgainst gives the entries that speak against an addition of a device, of this type, that
+// is void: operations; or, if there are none, those by which it is not its author's word.
+func (r *Roster) speaksAgainst(lost []*Op, device wire.DeviceID, addition wire.OpType) (out []Ref) {
+	for _, q := range lost {
+		out = append(out, q.Ref)
+	}
+	if x := r.disowned.at(device); x.Op != nil && x.Type == addition && len(out) == 0 {
+		out = x.rivals
+	}
+	return out
+}
+
 // TurnedAway says whether a device is out though nobody took it out since its user came or
 // was to come in: the addition of the user is void, or it came back without this device.
 func (r *Resolver) TurnedAway(to *Roster, user wire.UserID, device wire.DeviceID) bool {
-	switch x, gone := to.turned.at(user), to.gone.at(user); {
+	disowned, gone := to.disowned.at(device), to.gone.at(user)
+	voidSince := func(x *Op) bool { return x != nil && x.Type == wire.OpAdd && (gone == nil || r.knows(x.Ref, gone.Ref)) }
+	switch {
 	case to.devices.has(device) || to.revoked.has(device):
 		return false
 	case to.users.has(user):
-		return to.dropped.has(device) || to.lostDevices.has(device)
+		return to.dropped.has(device) || to.lostDevices.has(device) || disowned.Op != nil
 	default:
-		return x != nil && (gone == nil || r.knows(x.Ref, gone.Ref))
+		return voidSince(to.turned.at(user)) || voidSince(disowned.Op)
 	}
 }

@@ -137,12 +137,12 @@ func (r *Resolver) resolve(upTo []uint64) *Roster {
 	}
 	s.first = s.firstPass(ops)
 	consistent := make([]*Op, 0, len(ops))
-	var beside []*Op
+	var beside []disowned
 	for _, x := range ops {
-		if s.consistent(x.Ref) {
-			consistent = append(consistent, x)
+		if rivals := s.rivals(x.Ref); len(rivals) > 0 {
+			beside = append(beside, disowned{x, rivals})
 		} else {
-			beside = append(beside, x)
+			consistent = append(consistent, x)
 		}
 	}
 	var kept []*Op
@@ -152,7 +152,10 @@ func (r *Resolver) resolve(upTo []uint64) *Roster {
 		back := s.lastOwner(to)
 		if back == nil {
 			for _, x := range beside {
-				to.void = to.void.with(x.Hash, Void{Op: x})
+				to.void = to.void.with(x.Hash, Void{Op: x.Op})
+				if x.Type == wire.OpAdd || x.Type == wire.OpDeviceAdd {
+					to.disowned = to.disowned.with(x.Subject, x)
+				}
 			}
 			to.kept = kept
 			to.asked = s.lastAsked()

@@ -30,12 +30,20 @@ type Roster struct {
 	revocations table[wire.DeviceID, []*Op] // that stand, in order
 	lost        table[wire.UserID, []*Op]   // by user whose addition is void: the operations that speak against it
 
-	turned      table[wire.UserID, *Op]     // by user the last addition that is void
-	lostDevices table[wire.DeviceID, []*Op] // the same of devices that users added to their own
+	turned      table[wire.UserID, *Op]        // by user the last addition that is void
+	lostDevices table[wire.DeviceID, []*Op]    // the same of devices that users added to their own
+	disowned    table[wire.DeviceID, disowned] // by device the last addition of it that is not its author's word
 
 	disputed []Ref // see resolution.disputed
 
 	asked []Ref // entries that the witnesses' answers depended on: the causally last of them
+}
+
+// disowned is an operation that is not its author's word, and the entries of its author's device
+// by which it is not; see resolution.rivals.
+type disowned struct {
+	*Op
+	rivals []Ref
 }
 
 // User is a member.
@@ -120,7 +128,8 @@ func (r *Roster) Voided(op *Op) (by *Op, void bool) {
 
 // Ends returns the operations by which a user or one of its devices is not in: those that
 // took it out, and those that speak against an addition of it that is void. They tell a
-// device how it came to be out.
+// device how it came to be out. Against an addition that is not its author's word no
+// operation speaks, but other entries do, which do not know it: then it is that addition.
 func (r *Roster) Ends(user wire.UserID, device wire.DeviceID) (out []*Op) {
 	if r.devices.has(device) {
 		return nil
@@ -130,7 +139,11 @@ func (r *Roster) Ends(user wire.UserID, device wire.DeviceID) (out []*Op) {
 			out = append(out, op)
 		}
 	}
-	return append(append(out, r.lost.at(user)...), r.lostDevices.at(device)...)
+	out = append(append(out, r.lost.at(user)...), r.lostDevices.at(device)...)
+	if x := r.disowned.at(device); x.Op != nil && len(out) == 0 {
+		out = append(out, x.Op)
+	}
+	return out
 }
 
 // Disputed returns entries that the verdicts of this roster depend on beyond the pasts of

@@ -272,15 +272,18 @@ func (s *resolution) independentOf(q *Op) electors {
 
 func (s *resolution) everybody() electors { return func(wire.UserID) bool { return true } }
 
-// consistent says whether an entry outside its device's first log is that device's word:
-// no other branch of the device's history, which does not know it, is better known to the
-// users that the entry knew. Otherwise somebody who plays back its own past would be
-// judged by the rights that it had there.
-func (s *resolution) consistent(x Ref) bool {
+// consistent says whether an entry is its device's word, see rivals.
+func (s *resolution) consistent(x Ref) bool { return len(s.rivals(x)) == 0 }
+
+// rivals gives the entries by which one outside its device's first log is not that device's
+// word: of each other branch of the device's history the first that it does not know, if that
+// does not know it, and is better known to the users that it knew. Otherwise somebody who plays
+// back its own past would be judged by the rights that it had there.
+func (s *resolution) rivals(x Ref) (out []Ref) {
 	l := s.logs[x.Log]
 	logs := s.byDevice[l.Device]
 	if s.first == nil || len(logs) < 2 || s.isPrimary(x.Log) {
-		return true
+		return nil
 	}
 	for _, log := range logs {
 		// Of the entries that it does not know, the first one is known to the most users.
@@ -292,8 +295,8 @@ func (s *resolution) consistent(x Ref) bool {
 			return s.addedIn(u, func(y *Op) bool { return y.Ref != x && s.knows(x, y.Ref) })
 		}
 		if s.count(f, x, l.User, known) > 0 {
-			return false
+			out = append(out, f)
 		}
 	}
-	return true
+	return out
 }
