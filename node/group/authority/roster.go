@@ -128,8 +128,7 @@ func (r *Roster) Voided(op *Op) (by *Op, void bool) {
 
 // Ends returns the operations by which a user or one of its devices is not in: those that
 // took it out, and those that speak against an addition of it that is void. They tell a
-// device how it came to be out. Against an addition that is not its author's word no
-// operation speaks, but other entries do, which do not know it: then it is that addition.
+// device how it came to be out.
 func (r *Roster) Ends(user wire.UserID, device wire.DeviceID) (out []*Op) {
 	if r.devices.has(device) {
 		return nil
@@ -139,11 +138,17 @@ func (r *Roster) Ends(user wire.UserID, device wire.DeviceID) (out []*Op) {
 			out = append(out, op)
 		}
 	}
-	out = append(append(out, r.lost.at(user)...), r.lostDevices.at(device)...)
-	if x := r.disowned.at(device); x.Op != nil && len(out) == 0 {
-		out = append(out, x.Op)
+	return append(append(out, r.lost.at(user)...), r.lostDevices.at(device)...)
+}
+
+// Disowned returns the addition of a device that is not its author's word, and the entries of
+// its author's device by which it is not; nil: there is none, or the device is in.
+func (r *Roster) Disowned(device wire.DeviceID) (x *Op, rivals []Ref) {
+	if r.devices.has(device) {
+		return nil, nil
 	}
-	return out
+	d := r.disowned.at(device)
+	return d.Op, d.rivals
 }
 
 // Disputed returns entries that the verdicts of this roster depend on beyond the pasts of

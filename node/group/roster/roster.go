@@ -155,9 +155,13 @@ func (r *Roster) Departures() iter.Seq[*dag.Item] {
 // these, for whom it was in; and where operations that it has are disputed, those whose
 // authors lacked them, or it would come to a verdict of its own. Of each operation by which
 // it is out it has the first entry of another user that knew it, so that the operation counts
-// also where there is evidence against its author's log.
+// also where there is evidence against its author's log. Of a device whose addition was not its
+// author's word: see forDisowned.
 func (r *Roster) For(d *identity.Device, has dag.Vector) func(*dag.Item) bool {
 	ends := r.items(r.by.Ends(d.User, d.ID))
+	if len(ends) == 0 {
+		return r.forDisowned(d.ID)
+	}
 	for _, end := range ends {
 		has = has.Join(end)
 	}
@@ -174,9 +178,31 @@ func (r *Roster) For(d *identity.Device, has dag.Vector) func(*dag.Item) bool {
 	}
 	in := r.s.logs.InPast
 	return func(it *dag.Item) bool {
-		return len(ends) > 0 && (slices.ContainsFunc(ends, func(end *dag.Item) bool { return in(it, end) }) ||
+		return slices.ContainsFunc(ends, func(end *dag.Item) bool { return in(it, end) }) ||
 			!slices.ContainsFunc(ends, func(end *dag.Item) bool { return in(end, it) }) ||
-			slices.ContainsFunc(disputed, func(x *dag.Item) bool { return !in(x, it) }))
+			slices.ContainsFunc(disputed, func(x *dag.Item) bool { return !in(x, it) })
+	}
+}
+
+// forDisowned says which entries a device may have whose addition was not its author's word: that
+// by which it was not and, of each log, the first entry that knew this and not the addition, with
+// their pasts. It is no more than its author knew, but for these first entries: else somebody who
+// is out would let a stranger read the group's logs.
+func (r *Roster) forDisowned(id wire.DeviceID) func(*dag.Item) bool {
+	logs := r.s.logs
+	var tells []*dag.Item
+	addition, rivals := r.by.Disowned(id)
+	for _, e := range rivals {
+		rival := logs.Lists[e.Log].At(e.Seq)
+		tells = append(tells, rival)
+		for _, list := range logs.Lists {
+			if knows := list.Since(rival); len(knows) > 0 && !logs.InPast(r.item(addition), knows[0]) {
+				tells = append(tells, knows[0])
+			}
+		}
+	}
+	return func(it *dag.Item) bool {
+		return slices.ContainsFunc(tells, func(e *dag.Item) bool { return logs.InPast(it, e) })
 	}
 }
 
