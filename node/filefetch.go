@@ -15,7 +15,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/pandanode/pandanode/node/blob"
-	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
 )
@@ -37,9 +36,6 @@ const (
 	fetchWaits   = 30 * time.Second // that a member may put this device off before it gives anything
 	blobTurn     = 3 * time.Minute  // after which a stream is opened anew
 )
-
-// eventFile is the kind of the events of files.
-const eventFile group.EventKind = "file"
 
 // fetchFiles fetches what is wanted until ctx ends.
 func (n *Node) fetchFiles(ctx context.Context) {
@@ -159,6 +155,7 @@ type fetch struct {
 	claimed map[int]bool
 	moved   int64 // bytes
 	unsaved int64
+	pulse   pulse    // when how much is here is told
 	wrong   string   // who served wrong bytes
 	met     bool     // a member was connected
 	mail    []string // why mailboxes did not give what is missing
@@ -575,7 +572,8 @@ func (x *fetch) get(s *blobStream, from, groups int) (time.Duration, error) {
 		x.unsaved += blob.GroupSize
 		x.mu.Unlock()
 	})
-	x.t.changed.wake()                                              // for those who watch it come
+	x.t.changed.wake() // for those who watch it come
+	x.tellProgress()
 	if saved := x.save(x.to.F.(diskFile).File, false); err == nil { //nolint:forcetypeassert // see prepare
 		err = saved
 	}
@@ -672,13 +670,7 @@ func (x *fetch) conclude(disk *os.File) error {
 		what = "faulty"
 	}
 	for use := range x.f.uses {
-		x.t.tell(x.f.id, use, what)
+		x.t.tell(x.f.id, use, eventFile, what)
 	}
 	return nil
-}
-
-// toldOfFile tells those who watch the node.
-func (n *Node) toldOfFile(id wire.Hash, use fileUse, what string) {
-	n.feed.add(nodeEvent{Group: use.group, Event: group.Event{Kind: eventFile, Message: use.message, Detail: id.String() + " " + what}})
-	n.changed.wake()
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pandanode/pandanode/node/blob"
 	"github.com/pandanode/pandanode/node/content"
+	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
 )
@@ -117,8 +118,8 @@ type fileTable struct {
 	store   *storage.Store
 	apply   func(storage.Batch) error
 	now     func() time.Time
-	tell    func(id wire.Hash, use fileUse, what string) // something happened to a file
-	room    func(dir string, need int64) error           // storage.Room
+	tell    func(id wire.Hash, use fileUse, kind group.EventKind, what string) // something happened to a file
+	room    func(dir string, need int64) error                                 // storage.Room
 	write   func(f *os.File, p []byte, off int64) (int, error)
 	changed signal
 
@@ -142,7 +143,7 @@ const stagedFor = 24 * time.Hour
 // loadFiles reads the files of a home. Files of groups that are not here any more go.
 func loadFiles(cfg FilesConfig, home string, s *storage.Store, apply func(storage.Batch) error, now func() time.Time) (*fileTable, error) {
 	t := &fileTable{
-		cfg: cfg.withDefaults(), dir: filepath.Join(home, "files"), store: s, apply: apply, now: now, tell: func(wire.Hash, fileUse, string) {},
+		cfg: cfg.withDefaults(), dir: filepath.Join(home, "files"), store: s, apply: apply, now: now, tell: func(wire.Hash, fileUse, group.EventKind, string) {},
 		room: storage.Room, write: (*os.File).WriteAt,
 		all: map[wire.Hash]*fileOf{}, named: map[fileUse][]wire.Hash{}, staged: map[wire.Hash]*stagedFile{},
 	}

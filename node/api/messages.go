@@ -230,6 +230,7 @@ const (
 	EventRead             EventKind = "read"           // of the node alone: the read mark of Group moved to UpTo
 	EventPeople           EventKind = "people"         // of the node alone: something that is kept of User changed; what was hidden may be shown
 	EventFile             EventKind = "file"           // a file that Message names is here, or faulty: Detail is its ID, a space, and that
+	EventFileProgress     EventKind = "file-progress"  // more of such a file is here: Detail is its ID, a space, the bytes that are, a slash, and all, sealed
 	EventJoinStage        EventKind = "join-stage"
 	EventPeerConnected    EventKind = "peer-connected"
 	EventPeerDisconnected EventKind = "peer-disconnected"

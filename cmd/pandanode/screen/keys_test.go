@@ -506,6 +506,14 @@ func TestFilesCome(t *testing.T) {
 	if w := wants[wantMessage](s); len(w) != 1 || w[0] != (wantMessage{tea1, file.ID}) {
 		t.Errorf("asked for: %+v", w)
 	}
+	partly := away
+	partly.Files = []api.File{{ID: file.Files[0].ID, Name: "three-way.png", Size: 48_213, Sealed: 50_000, Have: 25_000, Wanted: true, State: api.FilePartly}}
+	s.does(happened{[]api.Event{{Kind: api.EventFileProgress, Group: tea1, Message: file.ID}}})
+	if w := wants[wantMessage](s); len(w) != 1 || w[0] != (wantMessage{tea1, file.ID}) {
+		t.Errorf("asked for: %+v", w)
+	}
+	s.does(renewed{tea1, partly})
+	s.shows("50 % here")
 	s.does(renewed{tea1, file})
 	s.hides("not here yet")
 	s.shows("three-way.png (48.2 kB, here)")

@@ -546,7 +546,7 @@ func (m *model) happened(events []api.Event) []want {
 		if c := m.chat(); c != nil && e.Kind == api.EventPeople && do == nil {
 			do = []want{wantOpen{c.at}} // what was hidden may be shown, or the other way round
 		}
-		if c := m.chats[e.Group]; c != nil && e.Kind == api.EventFile && c.message(e.Message) != nil {
+		if c := m.chats[e.Group]; c != nil && (e.Kind == api.EventFile || e.Kind == api.EventFileProgress) && c.message(e.Message) != nil {
 			do = append(do, wantMessage{e.Group, e.Message})
 		}
 	}

@@ -277,7 +277,7 @@ function happened(e: Event) {
   if (e.kind === 'people') void renewed().catch(quiet)
   if (!e.group) return
   touched.add(e.group)
-  if ((e.kind === 'message-changed' || e.kind === 'file') && e.message) {
+  if ((e.kind === 'message-changed' || e.kind === 'file' || e.kind === 'file-progress') && e.message) {
     if (!changed.has(e.group)) changed.set(e.group, new Set())
     changed.get(e.group)!.add(e.message)
   }
