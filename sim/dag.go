@@ -412,6 +412,14 @@ func (d *dag) twin(of, known *dagEntry) bool {
 	})
 }
 
+// byTwin says whether an entry knows that an addition was made by a device that ran twice then, or
+// by one that came in by such an addition.
+func (d *dag) byTwin(add, known *dagEntry) bool {
+	return d.twin(add, known) || slices.ContainsFunc(d.ops(wire.OpAdd, wire.OpDeviceAdd), func(host *dagEntry) bool {
+		return host.target == add.entry.Device && d.inPast(host, add) && d.byTwin(host, known)
+	})
+}
+
 // had says whether an entry shows that another member had a record without a loss beside it: one
 // who was a member as the record knows, and stayed one until it wrote the entry.
 func (d *dag) had(r, loss *dagEntry) bool {

@@ -405,9 +405,9 @@ func TestAddedInVain(t *testing.T) {
 	t.Parallel()
 	const start = `# Two sides, and what speaks against an addition on the other one
 seed 4401
-nodes anna ben ben2=ben carl dora eve fred
+nodes anna ben ben2=ben benp=ben carl dora eve fred
 sync every=1m
-run 2h
+run 3h
 0s invite anna first
 1m join ben invite=first
 2m join carl invite=first
@@ -447,6 +447,66 @@ group tea founder=anna policy=invite
 40m crash ben
 50m send anna
 expect records = 12
+`,
+		"another copy, of somebody who is removed": `
+group tea founder=anna policy=invite
+3m join dora invite=first
+4m join fred invite=first
+5m send anna ben carl dora fred
+10m copy ben2 ben
+11m send ben ben2
+15m invite anna once uses=1
+40m partition anna carl dora fred | ben eve | ben2
+41m remove anna ben
+41m join eve invite=once via=ben
+42m send ben2
+43m send anna carl dora fred
+60m send eve
+70m partition ben2 anna dora fred | ben eve carl
+75m send anna dora fred carl
+80m heal
+90m send anna carl
+`,
+		"another copy, and somebody away whom the newcomer let in": `
+group tea founder=anna policy=invite
+3m join dora invite=first
+5m send anna ben carl dora
+10m copy ben2 ben
+11m send ben ben2
+15m invite anna once uses=1
+16m invite anna also uses=1
+20m partition ben carl eve fred | anna ben2 dora
+21m join eve invite=once via=ben
+22m send ben2 eve
+23m join fred invite=also via=eve
+24m send anna carl dora
+25m send fred
+26m send carl
+29m offline fred
+30m heal
+60m online fred
+90m crash ben
+100m send anna fred
+expect records = 15
+`,
+		"another copy, and its phone that is away": `
+group tea founder=anna policy=invite
+3m join dora invite=first
+5m send anna ben carl dora
+10m copy ben2 ben
+11m send ben ben2
+20m partition ben carl benp | anna ben2 dora
+21m join benp via=ben
+22m send ben2 ben
+24m send anna carl dora
+25m send benp
+26m send carl
+29m offline benp
+30m heal
+60m online benp
+90m crash ben
+100m send anna benp
+expect records = 15
 `,
 	} {
 		sc, err := ParseBytes("in vain", []byte(start+beside))

@@ -441,7 +441,7 @@ func (w *core) unjustified(g *cgroup, o *observation) []string {
 			}
 			d := parent.leaves[i]
 			user := o.Dag.users[d]
-			ok := again[d] || slices.ContainsFunc(o.Dag.ops(wire.OpRemove, wire.OpLeave, wire.OpDeviceRevoke, wire.OpAdd), func(op *dagEntry) bool {
+			ok := again[d] || slices.ContainsFunc(o.Dag.ops(wire.OpRemove, wire.OpLeave, wire.OpDeviceRevoke, wire.OpAdd, wire.OpDeviceAdd), func(op *dagEntry) bool {
 				switch {
 				case !o.Dag.inPast(op, e):
 					return false
@@ -452,7 +452,7 @@ func (w *core) unjustified(g *cgroup, o *observation) []string {
 				case op.op.Type == wire.OpLeave:
 					return o.Dag.user(op) == user
 				default: // its addition is void: its adder was removed, runs twice, or something else speaks against it
-					return op.target == d && (len(o.Dag.takenOut(o.Dag.user(op))) > 0 || o.Dag.twin(op, e) ||
+					return op.target == d && (len(o.Dag.takenOut(o.Dag.user(op))) > 0 || o.Dag.byTwin(op, e) ||
 						slices.ContainsFunc(o.Dag.against(op), func(r *dagEntry) bool { return o.Dag.inPast(r, e) }))
 				}
 			})

@@ -37,6 +37,10 @@ func (s *resolution) add(to *Roster, x *Op) {
 	if !sound {
 		if len(blockers) == 0 || !s.adopted(to, x, blockers, need) {
 			against := blockers
+			if host := to.hostOf(x); !isIn && len(blockers) == 0 && host != nil && s.knows(x.Ref, host.Ref) {
+				to.disown(x, host.of, host.rivals, host.losses)
+				return
+			}
 			if len(against) == 0 {
 				against = s.concurrentLosses(x)
 			}

@@ -43,6 +43,14 @@ func (s *resolution) mayStill(to *Roster, x *Op) bool {
 
 // apply carries out one operation.
 func (s *resolution) apply(to *Roster, x *Op) {
+	if rivals := s.rivalsOf[x]; len(rivals) > 0 {
+		if x.Type == wire.OpAdd {
+			to.disown(x, x, rivals, append(s.removals(x), s.blockers(to, x, s.isIn(to, x))...))
+		} else if x.Type == wire.OpDeviceAdd {
+			to.disown(x, x, rivals, s.againstDevice(to, x))
+		}
+		return
+	}
 	if x.loss() || x.Type == wire.OpRole {
 		s.applyStanding(to, x)
 		return
@@ -63,7 +71,12 @@ func (s *resolution) apply(to *Roster, x *Op) {
 			to.invites = to.invites.with(x.Invite.ID, i)
 		}
 		if x.Type == wire.OpDeviceAdd {
-			to.lostDevices = to.lostDevices.with(x.Subject, s.againstDevice(to, x))
+			against := s.againstDevice(to, x)
+			if host := to.hostOf(x); len(against) == 0 && host != nil && s.knows(x.Ref, host.Ref) {
+				to.disown(x, host.of, host.rivals, host.losses)
+			} else {
+				to.lostDevices = to.lostDevices.with(x.Subject, against)
+			}
 		}
 		return
 	}

@@ -23,7 +23,7 @@ func (r *Resolver) MayDelete(to *Roster, rec Ref, of wire.UserID) bool {
 	by := Op{Ref: rec, User: l.User, Device: l.Device, judgement: judgement{need: need}}
 	hit := func(losses []*Op) bool {
 		for _, q := range losses {
-			if q.loss() && q.takes(&by) && r.concurrent(q.Ref, rec) && (q.User != l.User || !r.acknowledged(to, rec, l.User, q.Ref)) {
+			if q.loss() && q.takes(&by) && r.concurrent(q.Ref, rec) && (q.User != l.User || !r.acknowledged(to, rec, l.User, q.Ref, nil)) {
 				return true
 			}
 		}

@@ -333,6 +333,13 @@ func fingerprint(to *Roster) string {
 	for x := range to.OpenClaims {
 		fmt.Fprintf(&b, "claim of %s\n", hash(x))
 	}
+	to.disowned.all(func(d wire.DeviceID, x *disowned) bool {
+		for ; x != nil; x = x.before {
+			fmt.Fprintf(&b, "disowned %x %s of %s, %d rivals, losses %s\n", d[:4], hash(x.Op), hash(x.of), len(x.rivals), hashes(x.losses))
+		}
+		return true
+	})
+	to.turned.all(func(u wire.UserID, x *Op) bool { fmt.Fprintf(&b, "turned %x %s\n", u[:4], hash(x)); return true })
 	to.counted.all(func(d wire.DeviceID, _ []*Op) bool { fmt.Fprintf(&b, "counted %x\n", d[:4]); return true })
 	to.additions.all(func(u wire.UserID, xs []*Op) bool {
 		fmt.Fprintf(&b, "additions of %x %s\n", u[:4], hashes(xs))

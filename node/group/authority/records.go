@@ -1,6 +1,10 @@
 package authority
 
-import "github.com/pandanode/pandanode/node/wire"
+import (
+	"slices"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
 
 // Owed says whether a message is owed to the members. view is the roster of the record's
 // past.
@@ -27,6 +31,7 @@ func (r *Resolver) Stands(to *Roster, rec Ref) bool {
 	l := r.logs[rec.Log]
 	in := to.users.has(l.User)
 	var against []Ref
+	var host *Op // who let the author in, by an addition that is void
 	if !in || !to.devices.has(l.Device) {
 		for _, q := range to.authority.at(l.User) {
 			if q.ends(l.User, l.Device) && !r.knows(rec, q.Ref) {
@@ -43,14 +48,14 @@ func (r *Resolver) Stands(to *Roster, rec Ref) bool {
 	// void, whatever it then wrote against itself.
 	switch {
 	case !in && (len(against) == 0 || len(to.additions.at(l.User)) == 0):
-		lost := to.speaksAgainst(to.lost.at(l.User), l.Device, wire.OpAdd)
-		if len(lost) == 0 {
+		var lost []Ref
+		if lost, host = r.speaksAgainst(to, rec, to.lost.at(l.User), to.turned.at(l.User)); len(lost) == 0 {
 			return false // no addition of it ever counted
 		}
 		against = append(against, lost...)
 	case in && !to.counted.has(l.Device):
-		lost := to.speaksAgainst(to.lostDevices.at(l.Device), l.Device, wire.OpDeviceAdd)
-		if len(lost) == 0 {
+		var lost []Ref
+		if lost, host = r.speaksAgainst(to, rec, to.lostDevices.at(l.Device), nil); len(lost) == 0 {
 			return false
 		}
 		against = append(against, lost...)
@@ -61,7 +66,7 @@ func (r *Resolver) Stands(to *Roster, rec Ref) bool {
 		}
 	}
 	for _, q := range against {
-		if !r.knows(q, rec) && !r.acknowledged(to, rec, l.User, q) {
+		if !r.knows(q, rec) && !r.acknowledged(to, rec, l.User, q, host) {
 			return false
 		}
 	}
@@ -69,14 +74,19 @@ func (r *Resolver) Stands(to *Roster, rec Ref) bool {
 }
 
 // acknowledged says whether another member had a record before it knew of an entry that speaks
-// against it.
-func (r *Resolver) acknowledged(to *Roster, rec Ref, author wire.UserID, q Ref) bool {
+// against it. The one that let the record's author in, by the void addition host, has to have kept
+// the right to do so: or it would speak by its guests.
+func (r *Resolver) acknowledged(to *Roster, rec Ref, author wire.UserID, q Ref, host *Op) bool {
 	for u, logs := range r.byUser {
 		if u == author || !r.memberIn(to, u, rec) {
 			continue
 		}
+		need := wire.RoleReadOnly
+		if host != nil && u == host.User {
+			need = host.need
+		}
 		for _, log := range logs {
-			end := r.rightUntil(to, log, wire.RoleReadOnly, rec, r.history.Log(log).Len)
+			end := r.rightUntil(to, log, need, rec, r.history.Log(log).Len)
 			from := max(r.firstWith(log, rec, end), r.logs[log].From+1)
 			if from <= end && from < r.firstWith(log, q, end) {
 				return true
@@ -86,29 +96,36 @@ func (r *Resolver) acknowledged(to *Roster, rec Ref, author wire.UserID, q Ref) 
 	return false
 }
 
-// speaksAgainst gives the entries that speak against an addition of a device, of this type, that
-// is void: operations; or, if there are none, those by which it is not its author's word.
-func (r *Roster) speaksAgainst(lost []*Op, device wire.DeviceID, addition wire.OpType) (out []Ref) {
+// speaksAgainst gives what speaks against the void addition by which a record's author came, and
+// that addition: of those that the record knows the last one, which is turned, against which lost
+// speaks, or one that is not its author's word.
+func (r *Resolver) speaksAgainst(to *Roster, rec Ref, lost []*Op, turned *Op) (against []Ref, host *Op) {
+	host = turned
+	knows := turned != nil && r.knows(rec, turned.Ref)
+	for x := to.disowned.at(r.logs[rec.Log].Device); x != nil; x = x.before {
+		if r.knows(rec, x.Ref) && !(knows && x.compare(turned) < 0) {
+			against, lost, host = slices.Clone(x.rivals), x.losses, x.Op
+			break
+		}
+	}
 	for _, q := range lost {
-		out = append(out, q.Ref)
+		against = append(against, q.Ref)
 	}
-	if x := r.disowned.at(device); x.Op != nil && x.Type == addition && len(out) == 0 {
-		out = x.rivals
-	}
-	return out
+	return against, host
 }
 
 // TurnedAway says whether a device is out though nobody took it out since its user came or
 // was to come in: the addition of the user is void, or it came back without this device.
 func (r *Resolver) TurnedAway(to *Roster, user wire.UserID, device wire.DeviceID) bool {
 	disowned, gone := to.disowned.at(device), to.gone.at(user)
-	voidSince := func(x *Op) bool { return x != nil && x.Type == wire.OpAdd && (gone == nil || r.knows(x.Ref, gone.Ref)) }
+	since := func(x *Op) bool { return gone == nil || r.knows(x.Ref, gone.Ref) }
 	switch {
 	case to.devices.has(device) || to.revoked.has(device):
 		return false
 	case to.users.has(user):
-		return to.dropped.has(device) || to.lostDevices.has(device) || disowned.Op != nil
+		return to.dropped.has(device) || to.lostDevices.has(device) || disowned != nil
 	default:
-		return voidSince(to.turned.at(user)) || voidSince(disowned.Op)
+		x := to.turned.at(user)
+		return x != nil && since(x) || disowned != nil && since(disowned.Op)
 	}
 }

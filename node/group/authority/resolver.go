@@ -110,6 +110,7 @@ type resolution struct {
 	issued    map[wire.InviteID]*Op // operations that gave out invites
 	restsOf   map[*Op][]*Op
 	took      []taken
+	rivalsOf  map[*Op][]Ref // of each operation that is not its author's word, see rivals
 
 	asked map[Ref]bool
 }
@@ -137,10 +138,10 @@ func (r *Resolver) resolve(upTo []uint64) *Roster {
 	}
 	s.first = s.firstPass(ops)
 	consistent := make([]*Op, 0, len(ops))
-	var beside []disowned
+	s.rivalsOf = map[*Op][]Ref{}
 	for _, x := range ops {
 		if rivals := s.rivals(x.Ref); len(rivals) > 0 {
-			beside = append(beside, disowned{x, rivals})
+			s.rivalsOf[x] = rivals
 		} else {
 			consistent = append(consistent, x)
 		}
@@ -148,14 +149,11 @@ func (r *Resolver) resolve(upTo []uint64) *Roster {
 	var kept []*Op
 	for {
 		live := slices.DeleteFunc(slices.Clone(consistent), func(x *Op) bool { return slices.Contains(kept, x) })
-		to := s.carryOut(live, s.standing(live))
+		to := s.carryOut(slices.DeleteFunc(slices.Clone(ops), func(x *Op) bool { return slices.Contains(kept, x) }), s.standing(live))
 		back := s.lastOwner(to)
 		if back == nil {
-			for _, x := range beside {
-				to.void = to.void.with(x.Hash, Void{Op: x.Op})
-				if x.Type == wire.OpAdd || x.Type == wire.OpDeviceAdd {
-					to.disowned = to.disowned.with(x.Subject, x)
-				}
+			for x := range s.rivalsOf {
+				to.void = to.void.with(x.Hash, Void{Op: x})
 			}
 			to.kept = kept
 			to.asked = s.lastAsked()

@@ -30,21 +30,33 @@ type Roster struct {
 	revocations table[wire.DeviceID, []*Op] // that stand, in order
 	lost        table[wire.UserID, []*Op]   // by user whose addition is void: the operations that speak against it
 
-	turned      table[wire.UserID, *Op]        // by user the last addition that is void
-	lostDevices table[wire.DeviceID, []*Op]    // the same of devices that users added to their own
-	disowned    table[wire.DeviceID, disowned] // by device the last addition of it that is not its author's word
+	turned      table[wire.UserID, *Op]         // by user the last addition that is void, and its loss is in lost
+	lostDevices table[wire.DeviceID, []*Op]     // as lost, of devices that users added to their own
+	disowned    table[wire.DeviceID, *disowned] // by device the last addition of it that is not its author's word
 
 	disputed []Ref // see resolution.disputed
 
 	asked []Ref // entries that the witnesses' answers depended on: the causally last of them
 }
 
-// disowned is an operation that is not its author's word, and the entries of its author's device
-// by which it is not; see resolution.rivals.
+// disowned is an addition that is not its author's word, or whose author came in by such a one.
 type disowned struct {
 	*Op
-	rivals []Ref
+	of     *Op       // that is not its author's word: the same, or the one that its author came in by
+	rivals []Ref     // by which it is not, see resolution.rivals
+	losses []*Op     // that would speak against it if it were
+	before *disowned // the one before it of the same device; nil: none
 }
+
+// disown notes that an addition is void because it is not its author's word.
+func (r *Roster) disown(x, of *Op, rivals []Ref, losses []*Op) {
+	r.void = r.void.with(x.Hash, Void{Op: x})
+	r.disowned = r.disowned.with(x.Subject, &disowned{x, of, rivals, losses, r.disowned.at(x.Subject)})
+}
+
+// hostOf gives the addition of an operation's device that is not its author's word; nil: there
+// is none.
+func (r *Roster) hostOf(x *Op) *disowned { return r.disowned.at(x.Device) }
 
 // User is a member.
 type User struct {
@@ -141,14 +153,18 @@ func (r *Roster) Ends(user wire.UserID, device wire.DeviceID) (out []*Op) {
 	return append(append(out, r.lost.at(user)...), r.lostDevices.at(device)...)
 }
 
-// Disowned returns the addition of a device that is not its author's word, and the entries of
-// its author's device by which it is not; nil: there is none, or the device is in.
+// Disowned returns the addition that is not its author's word and by which a device came, or who
+// let it in, and the entries of its author's device by which it is not; nil: there is none, or the
+// device is in.
 func (r *Roster) Disowned(device wire.DeviceID) (x *Op, rivals []Ref) {
 	if r.devices.has(device) {
 		return nil, nil
 	}
 	d := r.disowned.at(device)
-	return d.Op, d.rivals
+	if d == nil {
+		return nil, nil
+	}
+	return d.of, d.rivals
 }
 
 // Disputed returns entries that the verdicts of this roster depend on beyond the pasts of

@@ -184,26 +184,52 @@ func (r *Roster) For(d *identity.Device, has dag.Vector) func(*dag.Item) bool {
 	}
 }
 
-// forDisowned says which entries a device may have whose addition was not its author's word: that
-// by which it was not and, of each log, the first entry that knew this and not the addition, with
-// their pasts. It is no more than its author knew, but for these first entries: else somebody who
-// is out would let a stranger read the group's logs.
+// forDisowned says which entries a device may have whose addition was not its author's word, or
+// was made by somebody who came by such a one: that by which it was not and, of each log, the first
+// entry that knew this and not the addition; and what took somebody out who had known the addition
+// first; each with its past. It is no more than the addition's author knew, but for these entries:
+// else somebody who is out would let a stranger read the group's logs.
 func (r *Roster) forDisowned(id wire.DeviceID) func(*dag.Item) bool {
 	logs := r.s.logs
+	of, rivals := r.by.Disowned(id)
+	addition := r.item(of)
 	var tells []*dag.Item
-	addition, rivals := r.by.Disowned(id)
+	knewFirst := map[wire.UserID]bool{}
 	for _, e := range rivals {
 		rival := logs.Lists[e.Log].At(e.Seq)
 		tells = append(tells, rival)
 		for _, list := range logs.Lists {
-			if knows := list.Since(rival); len(knows) > 0 && !logs.InPast(r.item(addition), knows[0]) {
+			if knows := list.Since(rival); len(knows) > 0 && !logs.InPast(addition, knows[0]) {
 				tells = append(tells, knows[0])
 			}
+			if knows := list.Since(addition); len(knows) > 0 && !logs.InPast(rival, knows[0]) {
+				knewFirst[knows[0].User] = true
+			}
+		}
+	}
+	for end := range r.Departures() {
+		if out, known := r.takesOut(end); known && knewFirst[out] {
+			tells = append(tells, end)
 		}
 	}
 	return func(it *dag.Item) bool {
 		return slices.ContainsFunc(tells, func(e *dag.Item) bool { return logs.InPast(it, e) })
 	}
+}
+
+// takesOut gives the user that an operation takes out, or of whom it takes out a device.
+func (r *Roster) takesOut(it *dag.Item) (user wire.UserID, known bool) {
+	switch {
+	case it.Op.Type == wire.OpLeave:
+		return it.User, true
+	case it.Op.User != nil:
+		return *it.Op.User, true
+	case it.Op.Device != nil:
+		if d := r.s.logs.Devices[*it.Op.Device]; d != nil {
+			return d.User, true
+		}
+	}
+	return user, false
 }
 
 // TurnedAway says whether a device is out though nobody took it out since its user came or
