@@ -422,10 +422,7 @@ func (n *Node) holding(ctx context.Context, id wire.Hash) (out []holding, asked 
 			case h.Have == 0:
 				return
 			default:
-				if user, ok := s.g.whose(ctx, s.p); ok {
-					h.User = user.String()
-					h.Name, h.Verified, h.Doubt = n.nameOf(ctx, s.g.id, user)
-				}
+				h.User, h.Name = s.g.whose(ctx, s.p)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -489,16 +486,18 @@ func (n *Node) lacksWhy(id wire.Hash, s source, whole bool, asked error) string 
 }
 
 // whose says which member a peer is of.
-func (g *groupSession) whose(ctx context.Context, p peer.ID) (user wire.UserID, ok bool) {
+func (g *groupSession) whose(ctx context.Context, p peer.ID) (user, name string) {
 	_ = g.loop.look(ctx, func(m *group.Machine) error {
 		for _, member := range m.Members() {
-			if slices.ContainsFunc(member.Peers, func(raw []byte) bool { return peer.ID(raw) == p }) {
-				user, ok = member.User, true
+			for _, raw := range member.Peers {
+				if peer.ID(raw) == p {
+					user, name = member.User.String(), g.n.people.called(member.User, member.Name)
+				}
 			}
 		}
 		return nil
 	})
-	return user, ok
+	return user, name
 }
 
 // apiFiles tells of the files that a part names.

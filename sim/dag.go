@@ -350,10 +350,10 @@ func (d *dag) someEnd() bool {
 	})
 }
 
-// owed says whether a record must reach a device. In doubt it says no. The device must be
-// in the roster; the record must be in the past of none of its additions; if the record's
-// author was ever taken out, whoever did that must have known the record; and if it was made
-// read-only beside the record, another member must have had the record before it knew.
+// owed says whether a record must reach a device. In doubt it says no. The device must be in the
+// roster; the record must be in the past of none of its additions; and of each operation that
+// ever took its author or its author's device out, or made it read-only beside the record, that
+// must have known the record, or another member must have had it before it knew of that.
 func (d *dag) owed(r *dagEntry, device wire.DeviceID) bool {
 	if !d.mayWrite(r) {
 		return false
@@ -366,13 +366,13 @@ func (d *dag) owed(r *dagEntry, device wire.DeviceID) bool {
 			back := slices.ContainsFunc(d.ops(wire.OpAdd), func(a *dagEntry) bool {
 				return d.users[a.target] == d.user(r) && d.inPast(out, a) && d.inPast(a, r)
 			})
-			if !back {
+			if !back && !d.had(r, out) {
 				return false
 			}
 		}
 	}
 	for _, rev := range d.ops(wire.OpDeviceRevoke) {
-		if *rev.op.Device == r.entry.Device && !d.inPast(r, rev) {
+		if *rev.op.Device == r.entry.Device && !d.inPast(r, rev) && !d.had(r, rev) {
 			return false
 		}
 	}
@@ -428,7 +428,7 @@ func (d *dag) had(r, loss *dagEntry) bool {
 			return false
 		}
 		member := d.user(e) == d.founder || slices.ContainsFunc(d.ops(wire.OpAdd), func(add *dagEntry) bool {
-			return d.users[add.target] == d.user(e) && d.inPast(add, r)
+			return d.users[add.target] == d.user(e) && d.inPast(add, r) && d.stands(add)
 		})
 		return member && !slices.ContainsFunc(d.ends(d.user(e), nobody), func(out *dagEntry) bool {
 			return !d.inPast(out, r) && !d.inPast(e, out)
@@ -443,19 +443,22 @@ func (d *dag) before(r *dagEntry, device wire.DeviceID) bool {
 	})
 }
 
-// mayWrite says whether the addition of a record's author stands: it was not made by
-// somebody who was taken out concurrently, nor by an invite that was revoked concurrently.
+// stands says whether an addition certainly counts: it was not made by somebody who was taken out
+// concurrently, nor by an invite that was revoked concurrently.
+func (d *dag) stands(add *dagEntry) bool {
+	beside := func(e *dagEntry) bool { return !d.inPast(e, add) && !d.inPast(add, e) }
+	return !slices.ContainsFunc(d.against(add), func(r *dagEntry) bool { return r.op.Type == wire.OpRevoke }) &&
+		!slices.ContainsFunc(d.takenOut(d.user(add)), beside)
+}
+
+// mayWrite says whether the addition of a record's author stands.
 func (d *dag) mayWrite(r *dagEntry) bool {
 	brought, stands := false, false
 	for _, add := range d.ops(wire.OpAdd, wire.OpDeviceAdd) {
 		if add.target != r.entry.Device || !d.inPast(add, r) {
 			continue
 		}
-		brought = true
-		revoked := slices.ContainsFunc(d.against(add), func(r *dagEntry) bool { return r.op.Type == wire.OpRevoke })
-		stands = stands || !revoked && !slices.ContainsFunc(d.takenOut(d.user(add)), func(out *dagEntry) bool {
-			return !d.inPast(out, add) && !d.inPast(add, out)
-		})
+		brought, stands = true, stands || d.stands(add)
 	}
 	return !brought || stands
 }

@@ -562,12 +562,14 @@ run 3h
 	}
 }
 
-// TestMutedBeside: what was written beside a change of role that made its author read-only is
-// owed, and shown, if another member had the message before, also one that only reads, and only then.
-func TestMutedBeside(t *testing.T) {
+// TestOwedBeside: what was written beside a removal of its author, a revocation of its device or a
+// change of role that made it read-only is owed, and shown, if another member had the message
+// before, also one that only reads, and only then (AUTHORITY.md, rule 6).
+func TestOwedBeside(t *testing.T) {
 	t.Parallel()
-	for line, want := range map[string]bool{"": true, "12m send carl\n": true, "10m partition anna | ben | carl\n": false, "10m partition anna | ben | carl\n21m send carl\n": false} {
-		sc, err := ParseBytes("muted", []byte(`# Two sides, and one that is made read-only
+	for _, loss := range []string{"role anna ben read-only", "remove anna ben", "revoke anna ben"} {
+		for line, want := range map[string]bool{"12m send carl\n": true, "10m partition anna | ben | carl\n": false, "10m partition anna | ben | carl\n21m send carl\n": false} {
+			sc, err := ParseBytes("beside", []byte(`# Two sides, and one that loses its right to write
 nodes anna ben carl
 group tea founder=anna
 run 2h
@@ -575,37 +577,43 @@ run 2h
 2m send anna ben carl
 10m partition anna | ben carl
 11m send ben
-13m role anna ben read-only
+13m `+loss+`
 20m heal
 `+line))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := Run(t.Context(), sc, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !r.OK() {
-			t.Errorf("%q: %v", line, r.Violations)
-		}
-		o := r.obs[0]
-		for _, a := range o.Sent {
-			anna := o.device("anna")
-			if a.Seat.n.name != "ben" || a.At.Sub(epochZero) < 10*time.Minute || a.Probe {
-				continue
+			if err != nil {
+				t.Fatal(err)
 			}
-			if got := o.Dag.owed(o.Dag.by[a.ID], anna.Device); got != want {
-				t.Errorf("%q: owed is %t, want %t", line, got, want)
+			r, err := Run(t.Context(), sc, Options{})
+			if err != nil {
+				t.Fatal(err)
 			}
-			if !want {
-				if slices.Contains(anna.Shown, a.ID) {
-					t.Errorf("%q: anna shows what is not owed", line)
+			if !r.OK() {
+				t.Errorf("%s, %q: %v", loss, line, r.Violations)
+			}
+			o := r.obs[0]
+			looked := 0
+			for _, a := range o.Sent {
+				anna := o.device("anna")
+				if a.Seat.n.name != "ben" || a.At.Sub(epochZero) < 10*time.Minute || a.Probe {
+					continue
 				}
-				continue
+				looked++
+				if got := o.Dag.owed(o.Dag.by[a.ID], anna.Device); got != want {
+					t.Errorf("%s, %q: owed is %t, want %t", loss, line, got, want)
+				}
+				if !want {
+					if slices.Contains(anna.Shown, a.ID) {
+						t.Errorf("%s, %q: anna shows what is not owed", loss, line)
+					}
+					continue
+				}
+				anna.Shown = slices.DeleteFunc(slices.Clone(anna.Shown), func(id wire.MessageID) bool { return id == a.ID })
+				if bad := delivery(o); !slices.ContainsFunc(bad, func(s string) bool { return strings.Contains(s, "anna lacks the message that ben sent at 11m") }) {
+					t.Errorf("%s, %q: it lacks and nobody says so: %v", loss, line, bad)
+				}
 			}
-			anna.Shown = slices.DeleteFunc(slices.Clone(anna.Shown), func(id wire.MessageID) bool { return id == a.ID })
-			if bad := delivery(o); !slices.ContainsFunc(bad, func(s string) bool { return strings.Contains(s, "anna lacks the message that ben sent at 11m") }) {
-				t.Errorf("%q: it lacks and nobody says so: %v", line, bad)
+			if looked != 1 {
+				t.Errorf("%s, %q: %d messages", loss, line, looked)
 			}
 		}
 	}
