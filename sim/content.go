@@ -173,7 +173,7 @@ func (s *seat) write(a Action, text string) error {
 		if err != nil {
 			return err
 		}
-		m.InReplyTo = target.ID
+		said.Answers, m.InReplyTo = target.ID, target.ID
 	}
 	if threads {
 		target, _, err := s.named(first)

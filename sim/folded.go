@@ -23,6 +23,7 @@ type pictureView struct {
 	Versions  int
 	Edited    bool
 	Reactions []string // TEXT USER, sorted
+	Answers   wire.MessageID
 	Thread    wire.MessageID
 	Mentions  []wire.UserID
 }
@@ -31,7 +32,7 @@ func (p pictureView) String() string {
 	if p.Gone {
 		return "gone"
 	}
-	return fmt.Sprintf("%q, edited %t, %d versions, reactions %v, thread %.8v, mentions %.8v", p.Text, p.Edited, p.Versions, p.Reactions, p.Thread, p.Mentions)
+	return fmt.Sprintf("%q, edited %t, %d versions, reactions %v, answers %.8v, thread %.8v, mentions %.8v", p.Text, p.Edited, p.Versions, p.Reactions, p.Answers, p.Thread, p.Mentions)
 }
 
 func pictureOf(m group.Message) (p pictureView) {
@@ -39,7 +40,7 @@ func pictureOf(m group.Message) (p pictureView) {
 	if d := m.Shown.Deleted; d != nil {
 		p.By = d.ID
 	}
-	p.Thread, p.Mentions = m.Shown.Thread, m.Shown.Mentions
+	p.Answers, p.Thread, p.Mentions = m.Shown.ReplyTo, m.Shown.Thread, m.Shown.Mentions
 	p.Text, p.Versions, p.Edited = pictured(m.Shown.Part), len(m.Shown.Versions), m.Shown.Edited
 	for _, r := range m.Shown.Reactions {
 		for _, u := range r.Users {
@@ -306,6 +307,8 @@ func (o *observation) misfolded(d *deviceView, a *accepted, p pictureView, about
 		bad = append(bad, "its author deleted it")
 	case p.Edited != (len(edits) > 0) || !p.Edited && p.Text != a.Text || p.Edited && !slices.Contains(edits, p.Text):
 		bad = append(bad, fmt.Sprintf("its author wrote %q, and then %q", a.Text, edits))
+	case p.Answers != a.Answers:
+		bad = append(bad, fmt.Sprintf("its author answered %.8v with it", a.Answers))
 	case p.Thread != a.Thread:
 		bad = append(bad, fmt.Sprintf("its author wrote it in thread %.8v", a.Thread))
 	case !p.Edited && !slices.Equal(p.Mentions, a.mentions()):
@@ -351,6 +354,7 @@ type ContentRecords struct {
 	Edits     int `json:"edited"`
 	Deletes   int `json:"deleted"`
 	Reactions int `json:"reacted"`
+	Answers   int `json:"answers"`    // messages that answer another
 	Threads   int `json:"in_threads"` // messages in the thread of another
 	Mentions  int `json:"mentioning"`
 	Profiles  int `json:"profiles"`
@@ -370,6 +374,7 @@ func (c *ContentRecords) add(x ContentRecords) {
 	c.Edits += x.Edits
 	c.Deletes += x.Deletes
 	c.Reactions += x.Reactions
+	c.Answers += x.Answers
 	c.Threads += x.Threads
 	c.Mentions += x.Mentions
 	c.Profiles += x.Profiles
@@ -402,6 +407,9 @@ func (o *observation) content() (c ContentRecords) {
 		case kindProfile:
 			c.Profiles++
 		case kindMessage:
+			if a.Answers != (wire.MessageID{}) {
+				c.Answers++
+			}
 			if a.Thread != (wire.MessageID{}) {
 				c.Threads++
 			}

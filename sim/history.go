@@ -74,6 +74,7 @@ type accepted struct {
 	About  wire.MessageID // of one that is not shown by itself
 	File   bool
 
+	Answers  wire.MessageID // zero: none
 	Thread   wire.MessageID // the first message of its thread; zero: none
 	Mentions wire.UserID    // zero: nobody
 }

@@ -249,6 +249,9 @@ var breakages = map[string][]breakage{
 		{"an edit that is not shown", func(w *core, o *observation) {
 			o.picture(w, 1, "m1", func(p *pictureView) { p.Text, p.Edited = "ben 3", false })
 		}, "its author wrote"},
+		{"an answer to another message", func(w *core, o *observation) {
+			o.picture(w, 1, "m1", func(p *pictureView) { p.Answers = o.Sent[0].ID })
+		}, "its author answered"},
 		{"another reaction", func(w *core, o *observation) { o.picture(w, 1, "m1", func(p *pictureView) { p.Reactions = nil }) }, "there are the reactions"},
 		{"other versions", func(w *core, o *observation) { o.picture(w, 1, "m1", func(p *pictureView) { p.Versions = 7 }) }, "7 versions"},
 		{"a deleted one", func(w *core, o *observation) {

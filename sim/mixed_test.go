@@ -87,7 +87,7 @@ func TestMixedWorlds(t *testing.T) {
 	}
 	if c := *cmp.Or(sum.Records.Content, &ContentRecords{}); ran[KindPeople]+ran[KindInsider]+ran[KindPast] >= 20 { // few worlds may have none of some
 		for what, n := range map[string]int{
-			"edits": c.Edits, "deletions": c.Deletes, "reactions": c.Reactions, "threads": c.Threads, "mentions": c.Mentions, "profiles": c.Profiles,
+			"edits": c.Edits, "deletions": c.Deletes, "reactions": c.Reactions, "answers": c.Answers, "threads": c.Threads, "mentions": c.Mentions, "profiles": c.Profiles,
 			"expired messages": c.Expired, "erased copies": c.Erased, "files": c.Files, "whole copies of files": c.FilesHeld,
 		} {
 			if n == 0 {

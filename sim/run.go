@@ -72,7 +72,7 @@ type Records struct {
 func (r Records) String() string {
 	s := fmt.Sprintf("%d sent, %d readers owed, %d held, %d shown twice, %d lost", r.Sent, r.Owed, r.Held, r.Twice, r.Lost)
 	if c := r.Content; c != nil {
-		s += fmt.Sprintf("; %d edits, %d deletions, %d reactions; %d in threads, %d mention somebody; %d profiles; %d messages expired, %d are owed to nobody; %d copies erased, %d come back", c.Edits, c.Deletes, c.Reactions, c.Threads, c.Mentions, c.Profiles, c.Expired, c.Taken, c.Erased, c.Back)
+		s += fmt.Sprintf("; %d edits, %d deletions, %d reactions; %d answers, %d in threads, %d mention somebody; %d profiles; %d messages expired, %d are owed to nobody; %d copies erased, %d come back", c.Edits, c.Deletes, c.Reactions, c.Answers, c.Threads, c.Mentions, c.Profiles, c.Expired, c.Taken, c.Erased, c.Back)
 		s += fmt.Sprintf("; %d files, %d copies wanted, %d whole, %d gone with their message, %d in mailboxes", c.Files, c.FilesOwed, c.FilesHeld, c.FilesGone, c.FilesBoxed)
 	}
 	return s
