@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -8,12 +9,16 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/group"
 )
 
 // A client that watches the node sees a file come: each tenth of it at most, not sooner than after two
 // seconds, and then that it is here. Of one that comes at once only that.
 func TestFileProgressIsTold(t *testing.T) {
 	t.Parallel()
+	if eventFileProgress != group.EventKind(api.EventFileProgress) || eventFile != group.EventKind(api.EventFile) {
+		t.Errorf("clients know %q and %q by the names %q and %q", eventFileProgress, eventFile, api.EventFileProgress, api.EventFile)
+	}
 	inWorld(t, func(w *world) {
 		a, b := w.open(0), w.open(1, 0)
 		id := w.create(a, "tea")
@@ -57,6 +62,20 @@ func TestFileProgressIsTold(t *testing.T) {
 			}
 			if len(parts) < c.least || len(parts) > c.most || last != f.ID+" here" {
 				t.Errorf("%s: told of %v tenths, then %q", c.name, parts, last)
+			}
+
+			// A client is told the same.
+			told, enough := map[api.EventKind]int{}, errors.New("that is enough")
+			if err := b.API().Events(w.within(time.Minute), api.EventsRequest{Since: before}, func(e api.Event) error {
+				if e.Message != message.String() || e.Group != id.String() {
+					return nil
+				}
+				if told[e.Kind]++; e.Kind == api.EventFile {
+					return enough
+				}
+				return nil
+			}); !errors.Is(err, enough) || told[api.EventFileProgress] != len(parts) {
+				t.Errorf("%s: a client is told %v, %v", c.name, told, err)
 			}
 		}
 	})

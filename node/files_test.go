@@ -256,6 +256,46 @@ func TestFilesComeAndGo(t *testing.T) {
 	})
 }
 
+// The file of a message that expires goes with it: neither its bytes nor its key is left at
+// its sender or at a member.
+func TestFileOfWhatExpires(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a, b := w.open(0), w.open(1, 0)
+		id := w.create(a, "tea")
+		w.join(b, id)
+		f := w.upload(a, "short.bin", someBytes(1, 300_000))
+		if _, err := a.API().Send(w.Context(), api.SendRequest{Group: id.String(), Text: "for an hour", Expire: "1h", Files: []string{f.ID}}); err != nil {
+			t.Fatal(err)
+		}
+		w.state(b, f.ID, "here by itself", here)
+		keys := [][]byte{}
+		a.files.mu.Lock()
+		for _, f := range a.files.all {
+			keys = append(keys, bytes.Clone(f.row.Key))
+		}
+		a.files.mu.Unlock()
+		for i, n := range []*Node{a, b} {
+			if len(keys) != 1 || len(w.blobs(i)) != 1 || keyRows(t, n, keys) == 0 {
+				t.Errorf("node %d has %q before, and the key in %d rows", i, w.blobs(i), keyRows(t, n, keys))
+			}
+		}
+		for i, n := range []*Node{a, b} {
+			w.eventually(n, 2*time.Hour, "the file is gone", func() bool {
+				time.AfterFunc(time.Minute, n.changed.wake)
+				list, err := n.API().Files(w.Context(), api.FilesRequest{})
+				return err == nil && len(list.Files) == 0 && list.Taken == 0
+			})
+			if names := w.blobs(i); len(names) > 0 {
+				t.Errorf("node %d still has %q", i, names)
+			}
+			if rows := keyRows(t, n, keys); rows > 0 {
+				t.Errorf("node %d still has the key in %d rows", i, rows)
+			}
+		}
+	})
+}
+
 // keyRows counts the rows of a store, unsealed, that hold one of the keys.
 func keyRows(t *testing.T, n *Node, keys [][]byte) (rows int) {
 	t.Helper()

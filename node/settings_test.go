@@ -90,6 +90,18 @@ func TestExpiryOfOneMessage(t *testing.T) {
 				t.Errorf("%s: %v", expire, err)
 			}
 		}
+		found := func() (ids []string) {
+			if err := a.API().Search(ctx, api.SearchRequest{Group: id.String(), Words: "zebra"}, func(m api.Message) error {
+				ids = append(ids, m.ID)
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return ids
+		}
+		if ids := found(); len(ids) != 3 || !slices.Contains(ids, short.ID) {
+			t.Errorf("before its time a search finds %q, and it is %s", ids, short.ID)
+		}
 		if _, err := send(api.SendRequest{Expire: "2h", Key: "one"}); api.CodeOf(err) != api.CodeConflict {
 			t.Errorf("the same key with another time: %v", err)
 		}
@@ -97,6 +109,9 @@ func TestExpiryOfOneMessage(t *testing.T) {
 			m, err := a.API().Message(ctx, api.MessageRequest{Group: id.String(), Message: short.ID})
 			return err == nil && m.Expired && m.Text == ""
 		})
+		if ids := found(); len(ids) != 2 || slices.Contains(ids, short.ID) {
+			t.Errorf("after its time a search finds %q, and it was %s", ids, short.ID)
+		}
 	})
 }
 

@@ -8,16 +8,17 @@ import (
 	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/group/dag/dagtest"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
 // beaconOf is an envelope with a beacon of a device: how far it is now, what it lacks, and
-// maybe its request to be added again.
-func (d *device) beaconOf(gaps []wire.MessageID, again *wire.Signed) Envelope {
+// maybe its request to be added again, and what a later program says of what its user read.
+func (d *device) beaconOf(gaps []wire.MessageID, again *wire.Signed, reads ...byte) Envelope {
 	public := d.wrapKey()
 	b := wire.Beacon{
 		V: wire.Version, Log: d.m.own.log, HLC: uint64(d.m.logs.Clock.Now(d.w.now)) + 1, Vector: d.m.logs.Marks(), Gaps: gaps,
-		Position: d.m.own.Position, TransportKey: public[:], Rejoin: again,
+		Position: d.m.own.Position, TransportKey: public[:], Rejoin: again, Reads: reads,
 	}
 	return Envelope{Bytes: d.envelope(wire.Bundle{Beacons: [][]byte{d.log.Sign(wire.DomainBeacon, d.w.group, b.Encode()).Encode()}})}
 }
@@ -49,6 +50,29 @@ func TestOldBeaconIsNoWord(t *testing.T) {
 	if out := b.must(now); out.News != 0 {
 		t.Errorf("the same beacon is news again: %+v", out)
 	}
+}
+
+// A beacon that says, as a later program's may, how far its user has read is taken like any
+// other, so that it is passed on, and nobody is blamed for it.
+func TestBeaconWithReads(t *testing.T) {
+	t.Parallel()
+	w, a, b, c := three(t, 792)
+	id := a.send("read by some")
+	w.run(5 * time.Second)
+	before := len(b.m.logs.Evidence)
+	in := c.beaconOf([]wire.MessageID{id}, nil, make([]byte, wire.MaxReads)...)
+	u, err := b.opened(in.Bytes)
+	if err != nil || len(u.Beacons) != 1 || len(u.Beacons[0]) < wire.MaxReads {
+		t.Fatalf("%+v, %v", u, err)
+	}
+	if out := b.must(in); out.News != 1 || out.Verdict != verdict.Accept {
+		t.Errorf("it is not taken: %+v", out)
+	}
+	if !b.knows(c).lacks[id] || len(b.m.logs.Evidence) != before {
+		t.Errorf("of its device is known %v, and there are %d pieces of evidence", b.knows(c).lacks, len(b.m.logs.Evidence))
+	}
+	w.run(time.Minute)
+	w.agree(a, b, c)
 }
 
 // A seal that is here already is no news, with its record or alone.

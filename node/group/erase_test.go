@@ -47,6 +47,39 @@ func (d *device) salts(ids ...wire.MessageID) (out [][]byte) {
 	return out
 }
 
+// mailed are the messages whose seals are in the envelopes that a device has for the mailbox.
+func (d *device) mailed() (out []wire.MessageID) {
+	d.w.t.Helper()
+	owing, err := d.m.Mail().Owing(d.w.now)
+	if err != nil {
+		d.w.t.Fatal(err)
+	}
+	for _, o := range owing {
+		var entries []wire.EntryHash
+		for _, e := range o.Entries {
+			entries = append(entries, e.Hash)
+		}
+		envelopes, taken, err := d.m.Mail().EnvelopesWith(o.Key, entries, 1<<20)
+		if err != nil || taken != len(entries) {
+			d.w.t.Fatalf("%d of %d entries: %v", taken, len(entries), err)
+		}
+		for _, env := range envelopes {
+			u, err := d.opened(env)
+			if err != nil {
+				d.w.t.Fatal(err)
+			}
+			for _, raw := range u.Seals {
+				s, err := wire.DecodeSeal(raw)
+				if err != nil {
+					d.w.t.Fatal(err)
+				}
+				out = append(out, s.Message)
+			}
+		}
+	}
+	return out
+}
+
 func (d *device) whole() {
 	d.w.t.Helper()
 	var c RowCheck
@@ -93,11 +126,25 @@ func TestErase(t *testing.T) {
 	if left := b.leftOf("zebra", salts); len(left) < 3 {
 		t.Fatalf("nothing is there to be erased: %q", left)
 	}
+	if mailed := a.mailed(); !slices.Contains(mailed, first) || !slices.Contains(mailed, edit) {
+		t.Fatalf("it is not for the mailbox either: %v", mailed)
+	}
 	deletion := a.say(takesAway(first))
 	late := a.say(content.Message{Replaces: first, Part: content.Text(content.Plain, "a late zebra")})
 	salts = append(salts, a.salts(deletion)...)[:3]
 	after := a.say(written("after"))
 	w.run(20 * time.Second)
+	for _, d := range []*device{a, b} {
+		mailed := d.mailed()
+		for what, id := range map[string]wire.MessageID{"the message": first, "its edit": edit, "the reaction": reaction, "the late edit": late} {
+			if slices.Contains(mailed, id) {
+				t.Errorf("%s puts a seal of %s into an envelope", d.name, what)
+			}
+		}
+		if !slices.Contains(mailed, deletion) || !slices.Contains(mailed, after) {
+			t.Errorf("%s puts seals of %v alone into envelopes", d.name, mailed)
+		}
+	}
 	gone := func(d *device) {
 		t.Helper()
 		if left := d.leftOf("zebra", salts, first, edit, reaction, late); len(left) > 0 {

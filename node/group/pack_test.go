@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"iter"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/content"
 	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/group/verdict"
@@ -156,6 +158,64 @@ func TestUnsoundPacks(t *testing.T) {
 	for n := 0; n < len(p); n += 101 {
 		if all, err := decodePack(p[:n]); err == nil && len(all) == packSize {
 			t.Fatalf("a pack of %d bytes, cut to %d, has everything", len(p), n)
+		}
+	}
+}
+
+// A message with a file that is in a pack is deleted: neither its text, nor its salts, nor the
+// file's key is in a pack, or in any other row, before a restart and after it.
+func TestPacksHoldNothingErased(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 85)
+	a, b := w.device("anna"), w.device("ben")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.run(time.Minute)
+	key := sha256.Sum256([]byte("the key of a file"))
+	zebra := content.Part{Cardinality: content.CardinalityMulti, Semantics: content.ProcessAll, Parts: []content.Part{
+		content.Text(content.Plain, "a zebra"),
+		{Disposition: content.DispositionAttachment, Cardinality: content.CardinalityExternal, ContentType: "image/gif", External: content.External{URL: "panda-blob:x", Key: key[:]}},
+	}}
+	var id wire.MessageID
+	for i := range packSize + 100 {
+		if i == packSize/2 {
+			id = a.say(content.Message{Part: zebra})
+		}
+		a.send(fmt.Sprint("a ", i))
+		if i%50 == 0 {
+			w.run(time.Second)
+		}
+	}
+	w.run(time.Minute)
+	salts := append(a.salts(id), key[:])
+	said, err := readOpened(a.rows[rowPlain+hexed(id[:])])
+	if err != nil {
+		t.Fatal(err)
+	}
+	salts = append(salts, said.said.Message.Salt[:])
+	devices := []*device{a, b}
+	for _, d := range devices {
+		in := 0
+		for key, v := range d.rows {
+			if strings.HasPrefix(key, rowPack) && bytes.Contains(v, id[:]) {
+				in++
+			}
+		}
+		if left := d.leftOf("zebra", salts); in != 1 || len(left) == 0 {
+			t.Fatalf("%s: it is in %d of %d packs, and in the rows %q", d.name, in, d.count(rowPack), left)
+		}
+	}
+	a.say(takesAway(id))
+	w.run(time.Minute)
+	for range 2 {
+		for _, d := range devices {
+			if left := d.leftOf("zebra", salts, id); len(left) > 0 || d.count(rowPack) == 0 {
+				t.Errorf("%s: with %d packs there is left of it: %q", d.name, d.count(rowPack), left)
+			}
+			if got := d.looks(id); got != "(deleted)" {
+				t.Errorf("%s sees %q", d.name, got)
+			}
+			d.open()
 		}
 	}
 }
