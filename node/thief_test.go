@@ -272,6 +272,21 @@ func (x *thief) envelopes(office string, members ...string) {
 	}
 }
 
+// forgets waits until a node holds the present epoch alone.
+func (w *world) forgets(n *Node, id wire.GroupID) {
+	w.Helper()
+	w.eventually(n, 2*time.Hour, "the epochs of before are destroyed", func() bool {
+		held := 0
+		for _, kind := range []string{"epoch/", "thin/"} {
+			if err := n.store.ScanKeys([]byte(groupPrefix(id)+kind), func([]byte) error { held++; return nil }); err != nil {
+				w.Fatal(err)
+			}
+		}
+		time.AfterFunc(time.Minute, n.changed.wake)
+		return held == 1
+	})
+}
+
 // After a deletion a thief who has the homes of two members and of their mailbox, the keys in
 // them and backups made since finds nothing of it in any version of any row, in any file or
 // backup, and once epochs of before are not retained any more, in no envelope of the mailbox.
@@ -419,16 +434,7 @@ func TestThiefFindsNothingDeleted(t *testing.T) {
 		a, b = w.open(1, 0), w.open(2, 0, 1)
 		w.shows(b, id, time.Hour, "", "stays", "a gnu in the box")
 		for _, n := range []*Node{a, b} {
-			w.eventually(n, 2*time.Hour, "the epochs of before are destroyed", func() bool {
-				held := 0
-				for _, kind := range []string{"epoch/", "thin/"} {
-					if err := n.store.ScanKeys([]byte(groupPrefix(id)+kind), func([]byte) error { held++; return nil }); err != nil {
-						t.Fatal(err)
-					}
-				}
-				time.AfterFunc(time.Minute, n.changed.wake)
-				return held == 1
-			})
+			w.forgets(n, id)
 		}
 		nothing(steal("an ibex in the box"), "")
 	})

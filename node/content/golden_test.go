@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -237,6 +238,34 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
 			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+	// Each field takes as many bytes as it may have, and not one more.
+	bounds := map[string]struct {
+		most int
+		set  func(*Message, string)
+	}{
+		"the topic":                  {255, func(m *Message, s string) { m.Topic = []byte(s) }},
+		"the language of a part":     {64, func(m *Message, s string) { m.Part.Language = s }},
+		"the content type of a part": {128, func(m *Message, s string) { m.Part.Parts[2] = Text(s, "x") }},
+		"the address of a file":      {2048, func(m *Message, s string) { m.Part.Parts[1].External.URL = s }},
+		"the key of a file":          {64, func(m *Message, s string) { m.Part.Parts[1].External.Key = []byte(s) }},
+		"the nonce of a file":        {64, func(m *Message, s string) { m.Part.Parts[1].External.Nonce = []byte(s) }},
+		"the additional data":        {1024, func(m *Message, s string) { m.Part.Parts[1].External.AAD = []byte(s) }},
+		"the hash of a file":         {64, func(m *Message, s string) { m.Part.Parts[1].External.ContentHash = []byte(s) }},
+		"the description of a file":  {1024, func(m *Message, s string) { m.Part.Parts[1].External.Description = s }},
+		"the name of a file":         {255, func(m *Message, s string) { m.Part.Parts[1].External.Filename = s }},
+	}
+	for name, c := range bounds {
+		m := whole()
+		c.set(m, strings.Repeat("x", c.most))
+		if _, err := m.Encode(); err != nil {
+			t.Errorf("%s of %d bytes: %v", name, c.most, err)
+		}
+		c.set(m, strings.Repeat("x", c.most+1))
+		want := fmt.Sprintf("has %d bytes, and at most %d are allowed", c.most+1, c.most)
+		if _, err := m.Encode(); !errors.Is(err, wire.ErrTooLarge) || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s of %d bytes: %v, want %q", name, c.most+1, err, want)
 		}
 	}
 	unknown := example(t, "delete")
