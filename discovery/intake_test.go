@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/multiformats/go-multihash"
 	"github.com/pandanode/pandanode/internal/simhost"
 	"github.com/pandanode/pandanode/node/identity"
+	"google.golang.org/protobuf/proto"
 )
 
 // A bad record is verified once, however often it comes, and a peer that goes on with
@@ -102,7 +104,8 @@ func TestFutureRecordIsJudgedAgain(t *testing.T) {
 	}
 }
 
-// A stranger floods a server of the DHT with provider records: those of a group stay.
+// A stranger floods a server of the DHT with provider records and with values: those of a group
+// stay, and a lookup finds its record.
 func TestFloodOfTheDHT(t *testing.T) {
 	bubble(t, func(t *testing.T, n *simhost.Net) {
 		server := newStation(t, n, 3)
@@ -141,6 +144,27 @@ func TestFloodOfTheDHT(t *testing.T) {
 		}
 		if !slices.Contains(found, founder.host.ID()) {
 			t.Errorf("members %v", found)
+		}
+		server.dht.values.entries = 100 // straight: it judges few records of a stranger
+		for k := range 17_000 {
+			key := fmt.Sprint("flood ", k)
+			server.dht.val.intake.brought(key, []byte(key), holderOf(server.host, flooder.host.ID()))
+			b, err := proto.Marshal(libp2precord.MakePutRecord(key, []byte(key)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := server.dht.values.Put(t.Context(), ds32(key), b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := server.dht.values.shares.len(); n != 100 {
+			t.Errorf("%d values", n)
+		}
+		if i, _ := other.dht.ask(t.Context(), server.host.ID(), group.Group); i == nil || !i.equal(group) {
+			t.Error("the server has lost the record")
+		}
+		if i, err := other.dht.Lookup(t.Context(), group.Group); err != nil || !i.equal(group) {
+			t.Errorf("lookup: %v", err)
 		}
 	})
 }

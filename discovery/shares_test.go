@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +59,16 @@ func TestSharesDisplaceTheHeaviest(t *testing.T) {
 		}
 		if lost > 0 {
 			t.Errorf("%s: %d of %d others were displaced", name, lost, others+own)
+		}
+		drawn := make(map[string]bool) // at random: nobody can tell which one is next
+		for range 20 {
+			key, ok := s.heaviest()
+			if drawn[key] = true; !ok || !strings.HasPrefix(key, "flood ") {
+				t.Errorf("%s: %q is the heaviest", name, key)
+			}
+		}
+		if len(drawn) < 10 {
+			t.Errorf("%s: 20 draws gave %d keys", name, len(drawn))
 		}
 		for key := range s.at {
 			s.drop(key)

@@ -1,15 +1,19 @@
 package group
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/mls"
 	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/group/epochs"
 	"github.com/pandanode/pandanode/node/group/roster"
 	"github.com/pandanode/pandanode/node/group/verdict"
@@ -112,6 +116,69 @@ func TestJoinWithAWrongClock(t *testing.T) {
 		w.join(c)
 		w.run(time.Minute)
 		w.agree(a, b, c)
+	}
+}
+
+// brief is an engine whose KeyPackages live for a day: those of nodes allow for clocks that are
+// decades apart.
+type brief struct{ engine.Engine }
+
+func (e brief) NewKeyPackage(rand io.Reader, now time.Time, signer, credential []byte) (engine.KeyPackage, error) {
+	k, err := mls.ParseSignatureKey(mls.CipherSuite(e.Suite()), signer)
+	if err != nil {
+		return engine.KeyPackage{}, err
+	}
+	kp, secrets, err := mls.NewKeyPackage(rand, mls.KeyPackageConfig{
+		Suite: mls.CipherSuite(e.Suite()), Credential: mls.BasicCredential(credential), Signer: k,
+		NotBefore: now.Add(-24 * time.Hour), NotAfter: now.Add(24 * time.Hour),
+	})
+	if err != nil {
+		return engine.KeyPackage{}, err
+	}
+	return engine.KeyPackage{Public: kp.Bytes(), Secret: secrets.MarshalSecret()}, nil
+}
+
+// Members follow an addition although the KeyPackage in it is out of its lifetime by their
+// clocks, and all have one tree: the clocks of who adds and joins are decades off, or theirs.
+func TestAdditionOutOfDateByTheReceiver(t *testing.T) {
+	t.Parallel()
+	for _, clocks := range []struct{ adder, receiver time.Duration }{{0, 50 * year}, {0, -50 * year}, {50 * year, 0}, {-50 * year, 0}} {
+		w, a, b, c := three(t, 783)
+		d := w.device("dora")
+		a.skew, d.skew, b.skew, c.skew = clocks.adder, clocks.adder, clocks.receiver, clocks.receiver
+		d.engine = brief{engine.MLS(1)}
+		for _, x := range []*device{a, b, c, d} {
+			x.open()
+		}
+		w.run(10 * time.Minute) // they renew what is old by their clocks
+		w.cut = func(x, y *device) bool { return (x == a || x == d) != (y == a || y == d) }
+		d.must(Join{})
+		keyPackage := d.request().KeyPackage
+		w.run(time.Minute)
+		for _, x := range []*device{b, c} {
+			if err := x.m.cfg.Engine.CheckLifetime(keyPackage, x.clock()); !errors.Is(err, mls.ErrLifetime) {
+				t.Fatalf("clocks %v off: %s finds the KeyPackage in its lifetime: %v", clocks, x.name, err)
+			}
+		}
+		w.agree(a, d)
+		before := a.m.Status()
+		w.cut = nil
+		w.sync(c, a)
+		w.sync(b, a)
+		w.run(time.Second)
+		for _, x := range []*device{b, c} {
+			if n := x.m.tree.Nodes[before.Position]; n == nil || !n.Contains(x.m.tree.Nodes[x.m.Status().Position]) {
+				t.Errorf("clocks %v off: %s is in epoch %d, not in or under epoch %d", clocks, x.name, x.m.Status().Epoch, before.Epoch)
+			}
+		}
+		c.send("welcome")
+		w.run(5 * time.Minute)
+		w.agree(a, b, c, d)
+		for _, x := range []*device{a, b, c, d} {
+			if s := x.m.Status(); !bytes.Equal(s.TreeHash, a.m.Status().TreeHash) || !slices.Contains(x.texts(), "welcome") {
+				t.Errorf("clocks %v off: %s shows %q", clocks, x.name, x.texts())
+			}
+		}
 	}
 }
 

@@ -86,7 +86,12 @@ func TestAbandonedReboot(t *testing.T) {
 			t.Fatal("the root is not known")
 		}
 		a.online = false
-		w.run(epochs.RootWait + 5*time.Minute)
+		w.run(epochs.RootWait + 2*time.Minute)
+		for _, x := range []*device{b, c} {
+			if x.m.stranded(x.m.choose(w.now)) || x.m.tree.Nodes[x.m.Status().Position].Generation != 0 {
+				t.Errorf("clock %v off: %s does not go on", skew, x.name)
+			}
+		}
 		b.send("without anna")
 		w.run(time.Minute)
 		w.agree(b, c)

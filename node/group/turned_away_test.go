@@ -136,8 +136,8 @@ func TestBackThroughTheRemoved(t *testing.T) {
 }
 
 // A user is removed and invited again, and comes back with its phone while its laptop is
-// off. The laptop is told, asks by itself, and comes in through the phone. A message that it sent
-// before it knew reaches all.
+// off. The laptop is told, asks by itself, and comes in through the phone. All get what it sent
+// before it knew, also what it sealed in an epoch that nobody else is under.
 func TestOtherDeviceOfWhoCameBack(t *testing.T) {
 	t.Parallel()
 	w, a, b, c := closed(t, 1403, wire.PolicyInvite)
@@ -158,23 +158,43 @@ func TestOtherDeviceOfWhoCameBack(t *testing.T) {
 	w.joinBy(c, a.mustInvite(nil))
 	w.run(time.Minute)
 	w.agree(a, b, c)
+	laptop.renewKeys()
+	ofItsOwn := laptop.m.Status().Position
+	alone := laptop.send("from an epoch of its own")
 	laptop.online = true
 	laptop.send("from the laptop")
+	back := false
+	w.watch = func(x *device, r Ready) {
+		if x == laptop && slices.ContainsFunc(r.Events, func(e Event) bool { return e.Kind == EventJoined }) {
+			back, laptop.online = true, false // before anybody can ask for what it wrote
+		}
+	}
 	for range 4 {
 		w.sync(laptop, a)
 		w.run(time.Minute)
-		if r := laptop.request(); r != nil {
+		if r := laptop.request(); r != nil && !back {
 			w.carryJoin(laptop, *r)
 		}
 	}
+	if !slices.ContainsFunc(laptop.record(alone).Sealed, func(e wire.EpochID) bool {
+		return laptop.m.tree.Nodes[e].Contains(laptop.m.tree.Nodes[laptop.m.own.Position])
+	}) {
+		t.Errorf("back is %v, and the laptop does not seal again by itself what nobody else can read", back)
+	}
+	w.watch, laptop.online = nil, true
+	w.sync(laptop, a)
+	w.run(time.Minute)
 	if in := a.m.rosters.now.Has(laptop.dev.ID); laptop.m.In() != in {
 		t.Fatalf("the laptop says %q, and that it is in is %v", laptop.m.Status().State, in)
 	}
 	w.run(5 * time.Minute)
 	w.agree(a, b, c, laptop)
 	for _, x := range []*device{a, b, c, laptop} {
-		if got := x.texts(); !slices.Contains(got, "from the laptop") {
+		if got := x.texts(); !slices.Contains(got, "from the laptop") || !slices.Contains(got, "from an epoch of its own") {
 			t.Errorf("%s shows %q", x.name, got)
+		}
+		if n := x.m.tree.Nodes[ofItsOwn]; n == nil || n.Contains(x.m.tree.Nodes[x.m.Status().Position]) {
+			t.Errorf("%s is under the laptop's epoch", x.name)
 		}
 	}
 	laptop.told(0)

@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"cmp"
 	"container/heap"
 	"crypto/sha256"
 	"errors"
@@ -124,6 +125,7 @@ type device struct {
 	skew   time.Duration // of its clock
 	kept   time.Time     // that it opens with; zero: its clock
 	ends   time.Time     // the same; zero: kept
+	engine engine.Engine // that it opens with; nil: that of nodes
 	online bool
 	shown  []wire.MessageID // as notified, in order
 	wake   time.Time
@@ -229,7 +231,7 @@ func (w *world) found(d *device, policy wire.Policy) {
 func (d *device) open() {
 	d.w.t.Helper()
 	m, err := New(Config{
-		Genesis: d.w.genesis, Device: d.dev, LogKey: d.log, Incarnation: d.inc, Engine: engine.MLS(1), Rand: d.w.rand, Rows: d.rows, Kept: d.kept, Ends: d.ends,
+		Genesis: d.w.genesis, Device: d.dev, LogKey: d.log, Incarnation: d.inc, Engine: cmp.Or[engine.Engine](d.engine, engine.MLS(1)), Rand: d.w.rand, Rows: d.rows, Kept: d.kept, Ends: d.ends,
 	}, d.clock())
 	if err != nil {
 		d.w.t.Fatalf("%s: opening: %v", d.name, err)
