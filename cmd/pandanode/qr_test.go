@@ -3,10 +3,12 @@ package main
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"rsc.io/qr"
 
 	"github.com/pandanode/pandanode/node/api/apitest"
+	"github.com/pandanode/pandanode/node/wire"
 )
 
 // Each module of a code is where it belongs, in both ways to draw it, with its margin.
@@ -40,6 +42,30 @@ func TestQRLines(t *testing.T) {
 	}
 	if _, err := qrLines(strings.Repeat("x", 4000), true); err == nil {
 		t.Error("4000 bytes in a code")
+	}
+}
+
+// The code of a short link fits into a terminal of 80 columns and 40 rows, however long a short
+// link may be, and with any bytes.
+func TestQRFits(t *testing.T) {
+	for _, rest := range []string{"a", "A", "\u00fc"} {
+		text := wire.LinkPrefix
+		text += strings.Repeat(rest, (wire.MaxShortLink-len(text))/len(rest))
+		for _, coloured := range []bool{true, false} {
+			lines, err := qrLines(text, coloured)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(text) < wire.MaxShortLink-1 || len(lines) > 40 {
+				t.Errorf("%d bytes are drawn in %d lines", len(text), len(lines))
+			}
+			for _, l := range lines {
+				plain := strings.TrimSuffix(strings.TrimPrefix(l, "\x1b[30;107m"), "\x1b[0m")
+				if n := utf8.RuneCountInString(plain); n > 80 || n < 40 {
+					t.Fatalf("%d bytes are drawn %d columns wide", len(text), n)
+				}
+			}
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/constant"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -164,5 +166,43 @@ func TestDocument(t *testing.T) {
 	}
 	if len(done) < 35 || len(limits) < 35 || len(domains) < 20 || len(values) < 55 || len(rows) < 30 {
 		t.Errorf("the test did not test: %d objects, %d limits, %d domains, %d golden values, %d rows", len(done), len(limits), len(domains), len(values), len(rows))
+	}
+}
+
+// What the document reserves is used by nothing: three protocol IDs are neither among those that
+// are opened and answered nor in the table of conversations, and two operation types are a later
+// version's.
+func TestReserved(t *testing.T) {
+	doc := strings.Join(strings.Fields(document(t)), " ")
+	_, reserves, _ := strings.Cut(doc, " Reserved are ")
+	reserves, _, found := strings.Cut(reserves, " No program of version 2 opens or answers them")
+	if names := regexp.MustCompile("`/panda/[a-z]+/1` \\(").FindAllString(reserves, -1); !found || len(names) != 3 {
+		t.Fatalf("docs/WIRE.md reserves %q", names)
+	}
+	used := constants(t, "stream.go")
+	for _, p := range []string{"/panda/link/1", "/panda/history/1", "/panda/hello/1"} {
+		if !strings.Contains(reserves, "`"+p+"` (") {
+			t.Errorf("docs/WIRE.md does not reserve %s", p)
+		}
+		for name, value := range used {
+			if value == p {
+				t.Errorf("%s is %s, which is reserved", name, p)
+			}
+		}
+		if slices.Contains(Protocols, p) || strings.Contains(doc, "| `"+p+"` |") {
+			t.Errorf("%s is reserved, and used", p)
+		}
+	}
+	if len(used) < len(Protocols) || len(Protocols) < 8 {
+		t.Errorf("the test did not test: %d constants, %d protocols", len(used), len(Protocols))
+	}
+	for of, note := range map[OpType]string{14: "operation types 14 (`device.recover`: a user", 15: "and 15 (a revocation of a device that its user's key signs)"} {
+		if !strings.Contains(doc, note) {
+			t.Errorf("docs/WIRE.md does not reserve operation type %d: %q", of, note)
+		}
+		op := []byte{0xa2, 1, byte(of), 0x16, 0xf5}
+		if _, err := DecodeOp(op); !errors.Is(err, ErrVersion) || of <= lastOpType {
+			t.Errorf("operation type %d is not of a later program: %v", of, err)
+		}
 	}
 }
