@@ -308,8 +308,14 @@ func (a *app) uploadOne(ctx context.Context, c *api.Client, r api.UploadRequest,
 	in := &progress{r: f, tell: func(n int64) { a.note("%s: %s of %s", filepath.Base(path), bytesOf(n), bytesOf(info.Size())) }, told: a.pace(time.Second)}
 	in.told.due() // nothing is told of a file that is given within a second
 	sent, err := c.Upload(ctx, r, info.Size(), in)
+	if err == nil && previewed[sent.MediaType] && len(sent.Preview) == 0 {
+		a.note("%s goes as a file without a preview: the picture is too large to be unpacked, or cannot be read", clean(r.Name))
+	}
 	return sent.ID, err
 }
+
+// previewed are the kinds of pictures that a node makes a preview of.
+var previewed = map[string]bool{"image/jpeg": true, "image/png": true, "image/webp": true}
 
 // progress tells of what was read, about once a second.
 type progress struct {

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"image"
+	"image/png"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -37,7 +42,17 @@ func TestScript(t *testing.T) {
 			env.Setenv("TWO_LINES", "two\nlines")
 			env.Setenv("N300", strings.Repeat("n", 300))
 			env.Setenv("BLANK", "\u200b\u3000")
-			return errors.Join(err, os.WriteFile(filepath.Join(env.WorkDir, "bad.jpg"), []byte("\xff\xd8\xff\xe0 no picture"), 0o600))
+			// Files that a script cannot hold: a picture, and one whose head says that it has 400 million pixels.
+			var fits bytes.Buffer
+			err = errors.Join(err, png.Encode(&fits, image.NewNRGBA(image.Rect(0, 0, 2, 2))))
+			bomb := bytes.Clone(fits.Bytes())
+			binary.BigEndian.PutUint32(bomb[16:], 20_000)
+			binary.BigEndian.PutUint32(bomb[20:], 20_000)
+			binary.BigEndian.PutUint32(bomb[29:], crc32.ChecksumIEEE(bomb[12:29]))
+			for name, b := range map[string][]byte{"bad.jpg": []byte("\xff\xd8\xff\xe0 no picture"), "fits.png": fits.Bytes(), "bomb.png": bomb} {
+				err = errors.Join(err, os.WriteFile(filepath.Join(env.WorkDir, name), b, 0o600))
+			}
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":   exits,
