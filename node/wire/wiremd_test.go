@@ -169,8 +169,8 @@ func TestDocument(t *testing.T) {
 	}
 }
 
-// What the document reserves is used by nothing: three protocol IDs are neither among those that
-// are opened and answered nor in the table of conversations, and two operation types are a later
+// Nothing uses what the document reserves: three protocol IDs are neither among those that are
+// opened and answered nor in the table of conversations, and two operation types are a later
 // version's.
 func TestReserved(t *testing.T) {
 	doc := strings.Join(strings.Fields(document(t)), " ")
