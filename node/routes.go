@@ -99,7 +99,11 @@ func (s routes) groupName(ctx context.Context, id wire.GroupID) (string, error) 
 // change describes what an admin has changed in a group.
 func (s routes) change(ctx context.Context, id wire.GroupID, did api.Deed, user wire.UserID, name string) api.Change {
 	called, _ := s.groupName(ctx, id) // the change is made, whatever it is called
-	return api.Change{Did: did, Group: id.String(), GroupName: called, User: textUnlessZero(user), UserName: s.n.people.called(user, name)}
+	out := api.Change{Did: did, Group: id.String(), GroupName: called, User: textUnlessZero(user), UserName: s.n.people.called(user, name)}
+	if out.User != "" {
+		out.Verified, out.Doubt = s.n.people.get(user).Verified != 0, s.n.namesIn(ctx, id).doubt(user, out.UserName)
+	}
+	return out
 }
 
 func (s routes) id() api.ID {

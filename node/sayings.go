@@ -335,30 +335,46 @@ type groupNames struct {
 	view   *api.Names // of the members, and of users that others could be taken for
 }
 
+// doubt says why the name of a user could be taken for another's; empty: for none.
+func (g *groupNames) doubt(user wire.UserID, name string) string {
+	if g == nil || name == "" {
+		return ""
+	}
+	return g.view.Doubt(api.Candidate{ID: user.String(), Name: name})
+}
+
+// namesIn gives the names in a group; nil: they are not known.
+func (n *Node) namesIn(ctx context.Context, id wire.GroupID) *groupNames {
+	g := n.groups.get(id)
+	if g == nil {
+		return nil
+	}
+	names, people, said := g.names.Load(), n.people.all.Load(), n.people.profiles.Load()
+	if names != nil && names.people == people && names.said == said {
+		return names
+	}
+	if err := g.loop.look(ctx, func(m *group.Machine) error { // in the loop's goroutine, as notify is
+		names = &groupNames{m.Names(), people, said, api.NamesOf(n.people.names()...)}
+		for _, member := range m.Members() {
+			names.view.Add(api.Candidate{ID: member.User.String(), Name: n.people.called(member.User, member.Name)})
+		}
+		g.names.Store(names)
+		return nil
+	}); err != nil {
+		return nil
+	}
+	return names
+}
+
 // nameOf is the name of a user in a group, whether it was verified, and why the name could be
 // taken for another's; empty: it is not known.
 func (n *Node) nameOf(ctx context.Context, id wire.GroupID, user wire.UserID) (name string, verified bool, doubt string) {
-	g := n.groups.get(id)
-	if g == nil {
+	names := n.namesIn(ctx, id)
+	if names == nil {
 		return "", false, ""
 	}
-	names, people, said := g.names.Load(), n.people.all.Load(), n.people.profiles.Load()
-	if names == nil || names.people != people || names.said != said {
-		if err := g.loop.look(ctx, func(m *group.Machine) error { // in the loop's goroutine, as notify is
-			names = &groupNames{m.Names(), people, said, api.NamesOf(n.people.names()...)}
-			for _, member := range m.Members() {
-				names.view.Add(api.Candidate{ID: member.User.String(), Name: n.people.called(member.User, member.Name)})
-			}
-			g.names.Store(names)
-			return nil
-		}); err != nil {
-			return "", false, ""
-		}
-	}
-	if name = n.people.called(user, names.own[user]); name != "" {
-		doubt = names.view.Doubt(api.Candidate{ID: user.String(), Name: name})
-	}
-	return name, n.people.get(user).Verified != 0, doubt
+	name = n.people.called(user, names.own[user])
+	return name, n.people.get(user).Verified != 0, names.doubt(user, name)
 }
 
 func (n *Node) apiMessage(ctx context.Context, id wire.GroupID, m group.Message) api.Message {

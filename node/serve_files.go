@@ -422,7 +422,10 @@ func (n *Node) holding(ctx context.Context, id wire.Hash) (out []holding, asked 
 			case h.Have == 0:
 				return
 			default:
-				h.User, h.Name = s.g.whose(ctx, s.p)
+				if user, ok := s.g.whose(ctx, s.p); ok {
+					h.User = user.String()
+					h.Name, h.Verified, h.Doubt = n.nameOf(ctx, s.g.id, user)
+				}
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -486,18 +489,16 @@ func (n *Node) lacksWhy(id wire.Hash, s source, whole bool, asked error) string 
 }
 
 // whose says which member a peer is of.
-func (g *groupSession) whose(ctx context.Context, p peer.ID) (user, name string) {
+func (g *groupSession) whose(ctx context.Context, p peer.ID) (user wire.UserID, ok bool) {
 	_ = g.loop.look(ctx, func(m *group.Machine) error {
 		for _, member := range m.Members() {
-			for _, raw := range member.Peers {
-				if peer.ID(raw) == p {
-					user, name = member.User.String(), g.n.people.called(member.User, member.Name)
-				}
+			if slices.ContainsFunc(member.Peers, func(raw []byte) bool { return peer.ID(raw) == p }) {
+				user, ok = member.User, true
 			}
 		}
 		return nil
 	})
-	return user, name
+	return user, ok
 }
 
 // apiFiles tells of the files that a part names.

@@ -111,7 +111,7 @@ func (n *Node) explainFile(ctx context.Context, in wire.GroupID, id wire.Hash) (
 		if i < whyShown {
 			name := "a member"
 			if h.User != "" {
-				name = h.Name + "/" + api.Short(h.User)
+				name = api.Called(h.User, h.Name, h.Verified, h.Doubt)
 			}
 			say("%s (peer %s) has %s", name, h.Peer, part(h.Have, told.Sealed))
 		}

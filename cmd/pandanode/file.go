@@ -220,13 +220,13 @@ says that it has, why a mailbox has not taken it, and why it does not come if it
 				fmt.Fprintf(a.out, "file    %s\nname    %s\ntype    %s\nsize    %s (%s)\nhere    %s%s\n", f.ID, clean(f.Name), clean(f.MediaType), bytesOf(f.Size), english.Plural(int(f.Size), "byte", ""), here(f), because(f.Why))
 				members := 0
 				for _, h := range f.Holders {
-					who, what := h.Name, "mailbox"
-					if who == "" {
-						who = h.Peer
-					}
+					who, what := h.Peer, "mailbox"
 					if !h.Mailbox {
 						what = "member "
 						members++
+					}
+					if h.User != "" {
+						who = api.Called(h.User, h.Name, h.Verified, h.Doubt)
 					}
 					fmt.Fprintf(a.out, "%s %s has %d %%%s\n", what, clean(who), h.Have*100/max(f.Sealed, 1), because(h.Why))
 				}

@@ -654,10 +654,8 @@ func called(name, id string) string {
 // changed prints what a command has changed in a group.
 func (a *app) changed(did api.Change) error {
 	return a.show(did, func() {
-		who, group := api.Short(did.User), called(did.GroupName, did.Group)
-		if did.UserName != "" {
-			who = clean(did.UserName) + "/" + who
-		}
+		group := called(did.GroupName, did.Group)
+		who := clean(api.Called(did.User, did.UserName, did.Verified, did.Doubt))
 		text := string(did.Did) // a newer node's
 		switch did.Did {
 		case api.DeedAdded:

@@ -92,9 +92,11 @@ type Change struct {
 	GroupName string `json:"group_name"`
 	User      string `json:"user,omitempty"` // full ID
 	UserName  string `json:"user_name,omitempty"`
-	Role      string `json:"role,omitempty"`   // that the user has now
-	Was       string `json:"was,omitempty"`    // the role it had
-	Invite    string `json:"invite,omitempty"` // full ID
+	Verified  bool   `json:"verified,omitempty"` // User was verified
+	Doubt     string `json:"doubt,omitempty"`    // why UserName could be taken for another's, as of Member
+	Role      string `json:"role,omitempty"`     // that the user has now
+	Was       string `json:"was,omitempty"`      // the role it had
+	Invite    string `json:"invite,omitempty"`   // full ID
 }
 
 // UserRequest names a user who is in a group or asks to be let in.

@@ -126,12 +126,14 @@ type FileMessage struct {
 
 // FileHolder is a connected member who has some of a file, or a mailbox of one of its groups.
 type FileHolder struct {
-	Peer    string `json:"peer"`
-	User    string `json:"user,omitempty"`
-	Name    string `json:"name,omitempty"`
-	Have    int64  `json:"have"`              // bytes, sealed
-	Mailbox bool   `json:"mailbox,omitempty"` // it is a mailbox, and keeps the file for a time
-	Why     string `json:"why,omitempty"`     // of a mailbox that has not all of it: why, as far as is known
+	Peer     string `json:"peer"`
+	User     string `json:"user,omitempty"`
+	Name     string `json:"name,omitempty"`
+	Verified bool   `json:"verified,omitempty"` // User was verified
+	Doubt    string `json:"doubt,omitempty"`    // why Name could be taken for another's, as of Member
+	Have     int64  `json:"have"`               // bytes, sealed
+	Mailbox  bool   `json:"mailbox,omitempty"`  // it is a mailbox, and keeps the file for a time
+	Why      string `json:"why,omitempty"`      // of a mailbox that has not all of it: why, as far as is known
 }
 
 // FileContent is an open file.

@@ -99,6 +99,21 @@ func (c *Client) Unverify(ctx context.Context, r PersonRequest) (Person, error) 
 	return routeUnverify.do(ctx, c, r)
 }
 
+// Called is how a user is named in a line: by name and ID, with the mark of one that was
+// verified, and with why the name could be taken for another's; by the ID alone without a name.
+func Called(user, name string, verified bool, doubt string) string {
+	if name == "" {
+		return Short(user)
+	}
+	if verified {
+		name = Mark + " " + name
+	}
+	if name += "/" + Short(user); doubt != "" {
+		name += " (" + doubt + ")"
+	}
+	return name
+}
+
 // Mark stands before the name of a user that was verified.
 const Mark = "✓"
 

@@ -33,6 +33,8 @@ export interface Change {
   group_name: string
   user?: string
   user_name?: string
+  verified?: boolean
+  doubt?: string
   role?: string
   was?: string
   invite?: string
@@ -113,6 +115,8 @@ export interface FileHolder {
   peer: string
   user?: string
   name?: string
+  verified?: boolean
+  doubt?: string
   have: number
   mailbox?: boolean
   why?: string
