@@ -127,6 +127,7 @@ func NewDHT(cfg DHTConfig) (*DHT, error) {
 		dht.Datastore(values),
 		dht.ProviderStore(newProviderTable(cfg.Host, maxProvided)),
 		dht.OnRequestHook(val.intake.watch(cfg.Host)),
+		dht.WithCustomMessageSender(newSender),
 		dht.BootstrapPeers(cfg.Bootstrap...),
 	)
 	if err != nil {

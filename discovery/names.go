@@ -51,7 +51,7 @@ var letters = strings.NewReplacer("ß", "ss", "æ", "ae", "œ", "oe", "ø", "o",
 func unaccented(s string) string {
 	var b strings.Builder
 	accents := false // the last letter loses its accents
-	for _, r := range norm.NFKD.String(letters.Replace(s)) {
+	for _, r := range norm.NFKD.String(s) {
 		if !unicode.Is(unicode.Mn, r) {
 			accents = unicode.In(r, unicode.Latin, unicode.Greek, unicode.Cyrillic)
 		} else if accents {
@@ -59,7 +59,7 @@ func unaccented(s string) string {
 		}
 		b.WriteRune(r)
 	}
-	return norm.NFKC.String(b.String())
+	return norm.NFKC.String(letters.Replace(b.String()))
 }
 
 // tagText is a tag as it is announced and compared.

@@ -29,6 +29,7 @@ func TestWords(t *testing.T) {
 		strings.Repeat("ж", 40) + " x":      {strings.Repeat("ж", 32), "x"},
 		"x" + strings.Repeat("ж", 40):       {"x" + strings.Repeat("ж", 31)},
 		strings.Repeat("é", 40) + " x":      {strings.Repeat("e", 40), "x"},
+		"ǣ ǿ":                               {"ae", "o"},
 		"bad\xff\xfeutf8":                   {"bad", "utf8"},
 		"tabs\tand\nlines \U0001F43C panda": {"tabs", "and", "lines", "panda"},
 	} {
