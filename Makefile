@@ -213,8 +213,8 @@ bench-files: build ## a file of 50 MiB between real nodes, beside a plain stream
 	@PATH="$(CURDIR)/bin:$$PATH" $(GO) test -count=1 -tags e2e -timeout 10m -run '^TestFileOf50MiB$$' -v ./cmd/pandanode
 
 .PHONY: attacks
-attacks: build ## a table of attacks by strangers on real nodes, on loopback; BEFORE=PROGRAM attacks that one (Linux, root, 7 min)
-	@$(GO) run ./sim/attacker table $(or $(BEFORE),$(BIN)) $(ATTACKS)
+attacks: build ## attacks by strangers on real nodes, on loopback; fails where a bound is missed; BEFORE=PROGRAM attacks that one (Linux, root, 7 min)
+	@$(GO) run ./sim/attacker $(if $(BEFORE),-before) table $(or $(BEFORE),$(BIN)) $(ATTACKS)
 
 .PHONY: bench-idle
 bench-idle: ## the cost of a node in 1, 20 and 500 groups in which nothing happens (2 min)

@@ -3,15 +3,16 @@
 // Command attacker is a hostile peer for measurements on real processes, on loopback alone.
 // It connects to one node and makes one attack, and prints what it cost both:
 //
-//		attacker [-pid PID] topics|publish|providers|records ADDRESS [GROUP]
-//		attacker table PROGRAM [ATTACK...]
+//			attacker [-pid PID] topics|publish|providers|records ADDRESS [GROUP]
+//			attacker [-before] table PROGRAM [ATTACK...]
 //
-//	  - topics: it only connects and listens, and prints the topics that it is told of in 10 s.
-//	  - publish: it listens on the topic of GROUP, plays each envelope that it hears there again
-//	    after three minutes, and says how many it heard.
-//	  - providers: it puts 17,000 provider records on one connection.
-//	  - records: for 15 s it puts the same record of a group, whose last signature is bad.
-//	  - table: it starts nodes of PROGRAM for each attack of trials, and prints a row for each.
+//		  - topics: it only connects and listens, and prints the topics that it is told of in 10 s.
+//		  - publish: it listens on the topic of GROUP, plays each envelope that it hears there again
+//		    after three minutes, and says how many it heard.
+//		  - providers: it puts 17,000 provider records on one connection.
+//		  - records: for 15 s it puts the same record of a group, whose last signature is bad.
+//		  - table: it starts nodes of PROGRAM for each attack of trials, and prints a row for each. It
+//	    fails where a bound is missed, but of a program of before.
 //
 // PID is the victim's process, whose CPU time it reads. It attacks no address but loopback.
 package main
@@ -54,19 +55,20 @@ import (
 
 func main() {
 	pid := flag.Int("pid", 0, "the victim's process")
+	before := flag.Bool("before", false, "table: the program is one of before, which keeps no bounds")
 	flag.Parse()
-	if err := run(context.Background(), *pid, flag.Args()); err != nil {
+	if err := run(context.Background(), *pid, *before, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "attacker:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, pid int, args []string) error {
+func run(ctx context.Context, pid int, before bool, args []string) error {
 	if len(args) < 2 {
 		return errors.New("name an attack and an address that ends with /p2p/ and a peer ID, or table and a program")
 	}
 	if args[0] == "table" {
-		return table(ctx, args[1], args[2:])
+		return table(ctx, args[1], args[2:], before)
 	}
 	h, victim, err := connect(ctx, args[1])
 	if err != nil {

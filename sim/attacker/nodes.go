@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -154,6 +155,20 @@ func (n *node) join(ctx context.Context, group string, limit time.Duration) (tim
 	began := time.Now()
 	_, err := n.do(ctx, "group", "join", group, "--wait", "--timeout", limit.String())
 	return time.Since(began), err
+}
+
+// showLogs prints the end of each node's log.
+func (s *scene) showLogs(w io.Writer) {
+	const lines = 30
+	logs, _ := filepath.Glob(filepath.Join(s.dir, "*.log")) // the pattern is right
+	for _, path := range logs {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			text = []byte(err.Error())
+		}
+		all := strings.Split(strings.TrimSpace(string(text)), "\n")
+		fmt.Fprintf(w, "--- %s\n%s\n", filepath.Base(path), strings.Join(all[max(0, len(all)-lines):], "\n"))
+	}
 }
 
 // until calls ok every so often until it holds.
