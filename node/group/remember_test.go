@@ -44,6 +44,9 @@ func TestStartIsAResolve(t *testing.T) {
 	if verdicts(&y) != want {
 		t.Error("another roster after a start")
 	}
+	if n := y.m.rosters.Resolves(); n > 1 {
+		t.Errorf("a start caused %d resolves", n)
+	}
 	y.rows = maps.Clone(x.rows)
 	kept := 0
 	for key := range y.rows {
