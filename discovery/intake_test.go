@@ -16,6 +16,7 @@ import (
 	"github.com/multiformats/go-multihash"
 	"github.com/pandanode/pandanode/internal/simhost"
 	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -86,6 +87,44 @@ func TestBadRecordsAreMetered(t *testing.T) {
 	}
 	if err := v.Validate(recordKey(good.Group), setName(t, good, founder, 3*time.Second, "own").Bytes()); err != nil {
 		t.Errorf("what this node found itself: %v", err)
+	}
+}
+
+// Cheap checks come before that of any signature: all signatures of these records are
+// broken, and the first check of one would say so.
+func TestCheapChecksComeFirst(t *testing.T) {
+	founder := newSomeone(t, 0)
+	good := setName(t, newGroup(t, founder, 1, "good"), founder, time.Second, "better")
+	broken := func(change func(*wire.PublicInfo)) []byte {
+		r := recordOf(t, good)
+		for _, list := range [][]wire.Signed{{r.Genesis}, r.Authority, r.Profile, r.Heads} {
+			for i := range list {
+				clear(list[i].Signature)
+			}
+		}
+		change(r)
+		return r.Encode()
+	}
+	v := newValidator(nil, func() time.Time { return t0 })
+	key := recordKey(good.Group)
+	record := broken(func(*wire.PublicInfo) {})
+	for name, c := range map[string]struct {
+		key   string
+		value []byte
+		want  error
+	}{
+		"as it is":            {key, record, identity.ErrForged},
+		"of another group":    {recordKey(newGroup(t, founder, 2, "other").Group), record, errForeignGroup},
+		"under no group":      {keyPrefix + "x", record, errKey},
+		"in another place":    {"/panda/user/" + good.Group.String(), record, errKey},
+		"too long":            {key, append(slices.Clone(record), make([]byte, wire.MaxPublicInfo)...), wire.ErrTooLarge},
+		"with bytes behind":   {key, append(slices.Clone(record), 0), wire.ErrMalformed},
+		"of no known version": {key, broken(func(r *wire.PublicInfo) { r.V = 1 }), wire.ErrVersion},
+	} {
+		v.intake.brought(c.key, c.value, holder{"home", "peer"})
+		if err := v.Validate(c.key, c.value); !errors.Is(err, c.want) || errors.Is(err, identity.ErrForged) != errors.Is(c.want, identity.ErrForged) {
+			t.Errorf("%s: %v, not %v", name, err, c.want)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -23,8 +24,9 @@ import (
 type eavesdropper struct {
 	untraced // the rest of pubsub.RawTracer
 
-	mu    sync.Mutex
-	heard []string
+	mu        sync.Mutex
+	heard     []string
+	envelopes [][]byte
 }
 
 func (e *eavesdropper) RecvRPC(r *pubsub.RPC) {
@@ -35,6 +37,7 @@ func (e *eavesdropper) RecvRPC(r *pubsub.RPC) {
 	}
 	for _, m := range r.Publish {
 		e.heard = append(e.heard, "envelope on "+m.GetTopic())
+		e.envelopes = append(e.envelopes, m.GetData())
 	}
 	for _, c := range r.GetControl().GetGraft() {
 		e.heard = append(e.heard, "graft on "+c.GetTopicID())
@@ -51,6 +54,18 @@ func (e *eavesdropper) all() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.heard)
+}
+
+// times counts how often it was given an envelope.
+func (e *eavesdropper) times(envelope []byte) (n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, b := range e.envelopes {
+		if bytes.Equal(b, envelope) {
+			n++
+		}
+	}
+	return n
 }
 
 // eavesdrop has a host listen on topics and note what it is told.

@@ -1,7 +1,10 @@
 package node
 
 import (
+	"context"
 	"encoding/binary"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +13,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/pandanode/pandanode/node/admission"
 )
 
 // speaker opens a stream of GossipSub to a node, on which a test says whatever it likes.
@@ -36,7 +41,7 @@ func (w *world) say(s network.Stream, r *pb.RPC) {
 
 // An envelope that was recorded on the wire is replayed after GossipSub has forgotten it:
 // by a stranger, and by a peer that is a fellow. Nobody takes it for news, nobody passes it
-// on, and it is counted.
+// on, and it is counted. A stranger that goes on is not listened to any more.
 func TestOldEnvelopeIsNotPassedOn(t *testing.T) {
 	t.Parallel()
 	for name, fellow := range map[string]bool{"stranger": false, "fellow": true} {
@@ -55,7 +60,18 @@ func TestOldEnvelopeIsNotPassedOn(t *testing.T) {
 				if fellow {
 					w.insider(bad, id, a, b)
 				}
+				ctx, cancel := context.WithCancel(w.Context())
+				defer cancel()
+				third := w.hostile(8, 0, 1)
+				w.insider(third, id, a, b)
+				ear := w.eavesdrop(ctx, third, pubsub.NewGossipSub, id.Topic())
 				time.Sleep(10 * time.Minute) // virtual
+				news := len(ear.all())
+				w.send(a, id, "a third peer hears this")
+				time.Sleep(5 * time.Second) // virtual
+				if !slices.Contains(ear.all()[news:], "envelope on "+id.Topic()) {
+					w.Fatal("the third peer hears nothing")
+				}
 				judged := func(verdict string) int64 {
 					return a.metrics.counters()["envelopes_"+verdict] + b.metrics.counters()["envelopes_"+verdict]
 				}
@@ -73,7 +89,33 @@ func TestOldEnvelopeIsNotPassedOn(t *testing.T) {
 				if n := judged("ignore") - ignored; n != times {
 					w.Errorf("%d replays are counted as ignored", n)
 				}
-				w.shows(b, id, time.Minute, "as seen on the wire")
+				if n := ear.times(envelope); n != 0 {
+					w.Errorf("replays were passed on %d times", n)
+				}
+				w.shows(b, id, time.Minute, "as seen on the wire", "a third peer hears this")
+				const flood = 200
+				old := slices.Repeat([][]byte{envelope}, flood)
+				if fellow { // in other envelopes: GossipSub drops one that comes twice
+					for i := range old {
+						if old[i], err = a.groups.get(id).envelope(w.Context(), w.send(a, id, fmt.Sprint(i))); err != nil {
+							w.Fatal(err)
+						}
+					}
+					time.Sleep(10 * time.Minute) // virtual
+				}
+				ignored = judged("ignore")
+				for _, b := range old {
+					w.say(to, &pb.RPC{Publish: []*pb.Message{{Topic: &name, Data: b}}})
+					time.Sleep(time.Millisecond) // virtual
+				}
+				most := int64(admission.GarbageTerms.Stranger.Burst + admission.GarbageTerms.Stranger.PerMinute)
+				if n := judged("ignore") - ignored; n < most/4 || fellow && n > most {
+					w.Errorf("%d of %d replays were counted, at most %d", n, flood, most)
+				}
+				next := &pubsub.RPC{RPC: pb.RPC{Publish: []*pb.Message{{Topic: &name, Data: envelope}}}}
+				if err := a.door.limits.Inspect(bad.ID(), next); err != nil || len(next.Publish) > 0 {
+					w.Errorf("after %d replays the next one is looked at, %v", flood, err)
+				}
 			})
 		})
 	}
