@@ -79,8 +79,8 @@ func (p *pen) says(text string, epoch wire.EpochID, named ...*dag.Item) (seal []
 	return wire.Marshal(&wire.Seal{Message: id, Epoch: epoch, Sealer: p.d.dev.ID, PrivateMessage: pm}), id
 }
 
-// A user who may only read since, a device that its user revoked, and one that the user
-// adds, dated back, go on speaking in fresh incarnations. Nobody shows what they say, and
+// A user who may only read since, one who left, a device that its user revoked, and one that a
+// user adds, dated back, go on speaking in fresh incarnations. Nobody shows what they say, and
 // nobody asks for it.
 func TestFormerSpeakersAreNotHeard(t *testing.T) {
 	t.Parallel()
@@ -88,15 +88,19 @@ func TestFormerSpeakersAreNotHeard(t *testing.T) {
 	phone := w.another(b, "phone")
 	w.join(phone)
 	silent := c.reserve("silent")
-	longAgo := []*dag.Item{a.additionOf(c), a.additionOf(phone)}
+	d := w.device("dora")
+	w.joinBy(d, a.mustInvite(nil))
+	longAgo := []*dag.Item{a.additionOf(c), a.additionOf(phone), a.additionOf(d)}
 	since := a.additionOf(silent)
-	for _, x := range []*device{a, b, c, phone} {
+	for _, x := range []*device{a, b, c, d, phone} {
 		x.send("hello")
 	}
 	w.run(time.Minute)
-	w.agree(a, b, c, phone)
+	w.agree(a, b, c, d, phone)
 	rightBefore := append(c.heads(), longAgo...)
 	old := phone.m.own.Position
+	left := d.aside(1) // with the keys that it should destroy
+	d.must(Leave{})
 	b.must(RevokeDevice{Device: phone.dev.ID})
 	a.must(SetRole{User: c.dev.User, Role: wire.RoleReadOnly})
 	w.run(time.Minute)
@@ -109,11 +113,11 @@ func TestFormerSpeakersAreNotHeard(t *testing.T) {
 	var all, seals [][]byte
 	for _, named := range [][]*dag.Item{longAgo, rightBefore} {
 		var raws [][]byte
-		p, q := c.fresh(), phone.fresh()
+		p, q, l := c.fresh(), phone.fresh(), left.fresh()
 		for _, r := range []struct {
 			p     *pen
 			epoch wire.EpochID
-		}{{p, c.m.own.Position}, {q, old}} {
+		}{{p, c.m.own.Position}, {q, old}, {l, old}} {
 			seal, _ := r.p.says("still here", r.epoch, named...)
 			seals = append(seals, seal)
 		}
@@ -126,7 +130,7 @@ func TestFormerSpeakersAreNotHeard(t *testing.T) {
 		by := add.op(&wire.Op{Type: wire.OpDeviceAdd, Cert: &further.dev.Raw, KeyPackage: further.keyPackage(w.group, w.now)}, named...)
 		f := further.first(by)
 		f.writeAt(add.hlc+1, wire.KindRecord, &wire.Record{}, by)
-		raws = naming(b, p, q, s, add, f)
+		raws = naming(b, p, q, l, s, add, f)
 		all = append(all, raws...)
 	}
 	n := 0
