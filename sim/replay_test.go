@@ -190,14 +190,19 @@ expect records = 7
 	}
 }
 
-// TestShrinkKeepsTheFailure: a failure among faults that are repaired does not shrink to a
+// TestShrinkKeepsTheFailure: failures among faults that are repaired do not shrink to a
 // fault that is not, nor to another device's failure.
 func TestShrinkKeepsTheFailure(t *testing.T) {
-	sc, err := Load("21")
-	if err != nil {
-		t.Fatal(err)
-	}
-	noise, err := ParseBytes("noise", []byte(strings.Replace(sc.String(), "\nrun ", `
+	for _, setting := range []struct {
+		scenario string
+		choice   epochs.Alternative
+		needs    string // verb
+	}{{"21", epochs.WithoutRefused, "broken"}, {"22", epochs.LowestHash, "late"}, {"22", epochs.WithoutVoid, "late"}} {
+		sc, err := Load(setting.scenario)
+		if err != nil {
+			t.Fatal(err)
+		}
+		noise, err := ParseBytes("noise", []byte(strings.Replace(sc.String(), "\nrun ", `
 0s send `+sc.Nodes[0].Name+` n=3
 10s cut `+sc.Nodes[0].Name+` `+sc.Nodes[1].Name+`
 20s offline `+sc.Nodes[2].Name+`
@@ -210,32 +215,33 @@ func TestShrinkKeepsTheFailure(t *testing.T) {
 3m heal
 4m restart `+sc.Nodes[2].Name+`
 run `, 1)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	noise.Choice = choiceName(epochs.WithoutRefused)
-	opt := Options{}
-	first, err := Run(t.Context(), noise, opt)
-	if err != nil || first.OK() {
-		t.Fatalf("it does not fail: %v", err)
-	}
-	small, r, err := Shrink(t.Context(), noise, 300, opt)
-	if err != nil || small == nil {
-		t.Fatalf("it does not fail: %v", err)
-	}
-	if first.failure() != r.failure() {
-		t.Errorf("it fails otherwise now: %q, before %q", r.failure(), first.failure())
-	}
-	ends := map[string]string{"partition": "heal", "cut": "mend", "offline": "online", "crash": "restart"}
-	broken := false
-	for _, a := range small.Actions {
-		broken = broken || a.Verb == "broken"
-		if end := ends[a.Verb]; end != "" && !slices.ContainsFunc(small.Actions, func(b Action) bool { return b.Verb == end && b.At >= a.At }) {
-			t.Errorf("%v is not repaired any more:\n%s", a, small)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if !broken || len(small.Actions) >= len(noise.Actions)/2 {
-		t.Errorf("%d actions of %d are left:\n%s", len(small.Actions), len(noise.Actions), small)
+		noise.Choice = choiceName(setting.choice)
+		opt := Options{}
+		first, err := Run(t.Context(), noise, opt)
+		if err != nil || first.OK() {
+			t.Fatalf("%s: it does not fail: %v", setting.scenario, err)
+		}
+		small, r, err := Shrink(t.Context(), noise, 300, opt)
+		if err != nil || small == nil {
+			t.Fatalf("%s: it does not fail: %v", setting.scenario, err)
+		}
+		if first.failure() != r.failure() {
+			t.Errorf("%s: it fails otherwise now: %q, before %q", setting.scenario, r.failure(), first.failure())
+		}
+		ends := map[string]string{"partition": "heal", "cut": "mend", "offline": "online", "crash": "restart"}
+		needed := setting.needs == ""
+		for _, a := range small.Actions {
+			needed = needed || a.Verb == setting.needs
+			if end := ends[a.Verb]; end != "" && !slices.ContainsFunc(small.Actions, func(b Action) bool { return b.Verb == end && b.At >= a.At }) {
+				t.Errorf("%s: %v is not repaired any more:\n%s", setting.scenario, a, small)
+			}
+		}
+		if !needed || len(small.Actions) >= len(noise.Actions)/2 {
+			t.Errorf("%s: %d actions of %d are left:\n%s", setting.scenario, len(small.Actions), len(noise.Actions), small)
+		}
 	}
 }
 

@@ -24,6 +24,8 @@ type Sweep struct {
 	Budget time.Duration // after it no world is begun; 0: no end
 	Shrink int           // how many failures of different ways are shrunk
 	Tries  int           // runs for each of them
+
+	edit func(*Scenario) // each world; nil: it stays. Tests have some fail
 }
 
 // Swept is what became of one world: a line of a sweep.
@@ -74,7 +76,9 @@ func (s Sweep) Run(ctx context.Context, before []Swept, emit func(Swept) error) 
 				x, sc := s.play(ctx, seed)
 				mu.Lock()
 				shrink := sc != nil && !x.OK && x.Error == "" && !ways[x.Failure] && len(ways) < s.Shrink
-				ways[x.Failure] = ways[x.Failure] || shrink
+				if shrink {
+					ways[x.Failure] = true
+				}
 				mu.Unlock()
 				if shrink {
 					if small, _, err := Shrink(ctx, sc, s.Tries, Options{}); err == nil && small != nil {
@@ -123,6 +127,9 @@ func (s Sweep) play(ctx context.Context, seed uint64) (Swept, *Scenario) {
 	sc, err := Generate(spec)
 	var r *Report
 	if err == nil {
+		if s.edit != nil {
+			s.edit(sc)
+		}
 		r, err = Run(ctx, sc, Options{})
 	}
 	x.Seconds = time.Since(start).Seconds()

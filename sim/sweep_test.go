@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pandanode/pandanode/node/group/epochs"
 )
 
 // TestSweep plays four worlds in two parts: the second goes on where the first ended, and
@@ -83,5 +85,46 @@ func TestSweepFails(t *testing.T) {
 	}
 	if suite.Tests != 5 || suite.Failures != 3 || suite.Errors != 1 || suite.Cases[1].Failure == nil || !strings.Contains(suite.Cases[1].Failure.Text, "n2 lacks <it>") || suite.Cases[4].Error == nil || suite.Cases[0].Failure != nil {
 		t.Errorf("%s", b.Bytes())
+	}
+}
+
+// TestSweepShrinks: of the worlds that fail in one way the first is shrunk, to a scenario that
+// fails in that way too, and no other.
+func TestSweepShrinks(t *testing.T) {
+	t.Parallel()
+	failing, err := Load("21")
+	if err != nil {
+		t.Fatal(err)
+	}
+	failing.Choice = choiceName(epochs.WithoutRefused)
+	s := Sweep{Spec: Spec{Nodes: 4, Duration: time.Hour}, From: 1, To: 3, Shrink: 1, Tries: 60, edit: func(sc *Scenario) {
+		if sc.Seed != 1 {
+			*sc = *failing
+		}
+	}}
+	var lines []Swept
+	emit := func(x Swept) error { lines = append(lines, x); return nil }
+	if left, err := s.Run(t.Context(), nil, emit); err != nil || left != 0 || len(lines) != 3 {
+		t.Fatal(left, err, len(lines))
+	}
+	first := lines[1]
+	if !lines[0].OK || first.OK || lines[2].Failure != first.Failure || lines[0].Shrunk != "" || lines[2].Shrunk != "" {
+		t.Fatalf("%+v", lines)
+	}
+	small, err := ParseBytes("small", []byte(first.Shrunk))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := Run(t.Context(), small, Options{}); err != nil || r.failure() != first.Failure || len(small.Actions) >= len(failing.Actions) {
+		t.Errorf("%d actions of %d are left, %v:\n%s", len(small.Actions), len(failing.Actions), err, first.Shrunk)
+	}
+	if f := SumSwept(lines).Failures; len(f) != 1 || f[0].Worlds != 2 || f[0].Shrunk != first.Shrunk {
+		t.Errorf("%+v", f)
+	}
+	// A sweep that goes on shrinks no way again that was shrunk.
+	before := lines[:2]
+	lines = nil
+	if _, err := s.Run(t.Context(), before, emit); err != nil || len(lines) != 1 || lines[0].Failure != first.Failure || lines[0].Shrunk != "" {
+		t.Errorf("%v, %+v", err, lines)
 	}
 }
