@@ -391,6 +391,55 @@ run 1h
 	}
 }
 
+// TestExpectOfAnotherGroup: what is expected in a group is judged by the members of that one, and
+// each device of a user by itself.
+func TestExpectOfAnotherGroup(t *testing.T) {
+	t.Parallel()
+	const text = `# Two groups, and a user with two devices
+nodes anna ben carl phone=carl
+group tea founder=anna
+group coffee founder=ben
+run 1h
+0s join ben carl
+1m join phone
+1m in=coffee join anna carl
+5m expect members anna ben carl phone
+5m in=coffee expect members anna ben carl
+6m in=coffee role ben anna admin
+7m in=coffee expect role anna admin
+7m expect role phone member
+8m offline phone
+9m send anna n=2
+10m expect held carl
+11m online phone
+20m expect held carl phone
+20m revoke carl phone
+22m expect out phone
+22m expect members anna ben carl
+`
+	for _, c := range []struct{ line, missed string }{
+		{"", ""},
+		{"4m in=coffee expect members anna ben\n", "4m in=coffee expect members anna ben: by anna it is [anna ben carl]"},
+		{"8m in=coffee expect role anna owner\n", "8m in=coffee expect role anna owner: by anna it is admin"},
+		{"12m in=coffee expect out carl\n", "12m in=coffee expect out carl: by carl it is not so"},
+		{"10m expect held phone\n", "10m expect held phone: by phone it is no member that the others reach"},
+		{"11m expect held carl phone\n", "11m expect held carl phone: by phone it is not so of 2"},
+		{"22m expect out carl\n", "22m expect out carl: by carl it is not so"},
+	} {
+		sc, err := ParseBytes("in", []byte(text+c.line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := Run(t.Context(), sc, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Violations) > 0 || (c.missed == "") != (len(r.Unexpected) == 0) || c.missed != "" && r.Unexpected[0] != c.missed {
+			t.Errorf("%q: %q, %v", c.line, r.Unexpected, r.Violations)
+		}
+	}
+}
+
 // TestOrderWithEvidence: evidence against a log is of the set as its entries are. A machine
 // that gets the entries alone believes a commit of who signed two with one number.
 func TestOrderWithEvidence(t *testing.T) {
