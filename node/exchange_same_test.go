@@ -1,7 +1,9 @@
 package node
 
 import (
+	"encoding/binary"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -89,4 +91,86 @@ func TestVectorsThatAreTheSame(t *testing.T) {
 			f.abandon()
 		}
 	})
+}
+
+// TestVectorInPartsOverAStream: a member that knows of more logs than one frame has marks of says
+// so in parts. The other end sends nothing of what any of the parts names.
+func TestVectorInPartsOverAStream(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a, b := w.open(0), w.open(1, 0)
+		id := w.create(a, "many logs")
+		w.join(b, id)
+		w.send(a, id, "one")
+		w.shows(b, id, time.Minute, "one")
+		w.send(b, id, "two")
+		w.shows(a, id, time.Minute, "one", "two")
+		time.Sleep(10 * time.Minute) // virtual: both hold the same
+		var known []wire.Mark
+		if err := a.groups.get(id).loop.look(w.Context(), func(m *group.Machine) error {
+			known = slices.Clone(m.Marks())
+			return nil
+		}); err != nil || len(known) < 2 {
+			w.Fatal(known, err)
+		}
+		for name, c := range map[string]struct {
+			known []wire.Mark
+			at    byte // where the device IDs of the other logs begin
+			lacks bool
+		}{"all, in the first part": {known, 0xff, false}, "all, in the last part": {known, 0, false}, "nothing": {nil, 0, true}} {
+			vector := wire.SyncVector{Marks: slices.Clone(c.known)}
+			for i := range uint32(wire.MaxMarks + 1000) {
+				device := wire.DeviceID{c.at}
+				binary.BigEndian.PutUint32(device[1:], i)
+				vector.Marks = append(vector.Marks, wire.Mark{Log: wire.LogID{Device: device}, Seq: 1, Hash: wire.EntryHash{1}})
+			}
+			slices.SortFunc(vector.Marks, func(a, b wire.Mark) int { return a.Log.Compare(b.Log) })
+			f := w.exchanges(b, a, id)
+			parts := 0
+			for part := range vector.Parts() {
+				if err := f.write(wire.SyncMessage{Vector: part}); err != nil {
+					w.Fatal(name, err)
+				}
+				parts++
+			}
+			entries := 0
+			var msg wire.SyncMessage
+			for msg.Done == nil {
+				msg = wire.SyncMessage{}
+				if err := f.read(&msg); err != nil {
+					w.Fatal(name, err)
+				}
+				entries += len(msg.Entries)
+			}
+			if parts != 2 || (entries > 0) != c.lacks {
+				w.Errorf("it knows %s: in %d parts, and it is sent %d entries", name, parts, entries)
+			}
+			f.abandon()
+		}
+	})
+}
+
+// exchanges opens an exchange from a member with another, up to the proofs.
+func (w *world) exchanges(from, to *Node, id wire.GroupID) *frames {
+	w.Helper()
+	s, err := from.host.NewStream(network.WithNoDial(w.within(time.Minute), ""), to.host.ID(), wire.ProtocolSync)
+	if err != nil {
+		w.Fatal(err)
+	}
+	f := newFrames(s)
+	hello := newHello(id)
+	var answer wire.SyncHello
+	if err := errors.Join(f.write(hello), f.read(&answer)); err != nil {
+		w.Fatal(err)
+	}
+	ends := proofEnds{hello, answer, []byte(from.host.ID()), []byte(to.host.ID())}
+	proof, err := prove(w.Context(), from.groups.get(id), wire.KeyID{}, roleOpener, ends)
+	if err != nil {
+		w.Fatal(err)
+	}
+	var theirs wire.SyncProof
+	if err := errors.Join(f.write(proof), f.read(&theirs)); err != nil {
+		w.Fatal(err)
+	}
+	return f
 }
