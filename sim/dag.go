@@ -384,14 +384,20 @@ func (d *dag) owed(r *dagEntry, device wire.DeviceID) bool {
 	return true
 }
 
-// against lists what speaks against an addition beside it, but for removals: changes of the role
-// of its author, and what closes the way in that it cites (AUTHORITY.md, rule 4).
+// against lists what speaks against an addition beside it, but for removals of its author: changes
+// of the role of its author, what takes the right to give out its invite from who signed that, and
+// what closes the way in that it cites (AUTHORITY.md, rule 4).
 func (d *dag) against(add *dagEntry) (out []*dagEntry) {
-	for _, r := range d.ops(wire.OpRole, wire.OpRevoke, wire.OpProfile) {
+	signer, invited := add.signer()
+	for _, r := range d.ops(wire.OpRole, wire.OpRemove, wire.OpLeave, wire.OpRevoke, wire.OpProfile) {
 		var hits bool
 		switch r.op.Type {
+		case wire.OpRemove:
+			hits = invited && *r.op.User == signer
+		case wire.OpLeave:
+			hits = invited && d.user(r) == signer
 		case wire.OpRole:
-			hits = *r.op.User == d.user(add)
+			hits = *r.op.User == d.user(add) || invited && *r.op.User == signer
 		case wire.OpRevoke:
 			hits = add.op.Invite != nil && *r.op.Revokes == wire.InviteIDOf(d.group, add.op.Invite.Payload)
 		default:
@@ -418,6 +424,18 @@ func (d *dag) byTwin(add, known *dagEntry) bool {
 	return d.twin(add, known) || slices.ContainsFunc(d.ops(wire.OpAdd, wire.OpDeviceAdd), func(host *dagEntry) bool {
 		return host.target == add.entry.Device && d.inPast(host, add) && d.byTwin(host, known)
 	})
+}
+
+// signer is who signed the invite that an addition cites.
+func (e *dagEntry) signer() (user wire.UserID, ok bool) {
+	if e.op.Invite == nil {
+		return user, false
+	}
+	i, err := wire.DecodeInvite(e.op.Invite.Payload)
+	if err != nil {
+		return user, false
+	}
+	return wire.UserIDOf(i.Signer), true
 }
 
 // had says whether an entry shows that another member had a record without a loss beside it: one
