@@ -36,11 +36,11 @@ func (s *resolution) add(to *Roster, x *Op) {
 	role := x.Role
 	if !sound {
 		if len(blockers) == 0 || !s.adopted(to, x, blockers, need) {
-			against := blockers
-			if host := to.hostOf(x); !isIn && len(blockers) == 0 && host != nil && s.knows(x.Ref, host.Ref) {
-				to.disown(x, host.of, host.rivals, host.losses)
+			if host := s.cameDisowned(to, x.Ref); host != nil && !isIn {
+				to.disown(x, host.of, host.rivals, slices.Concat(host.losses, s.removals(x), s.blockers(to, x, true)))
 				return
 			}
+			against := blockers
 			if len(against) == 0 {
 				against = s.concurrentLosses(x)
 			}

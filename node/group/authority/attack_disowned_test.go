@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,20 +16,46 @@ func (s *script) everybody(devices ...string) {
 	}
 }
 
+// twice has one of two copies of a device let eve in, whose first log is called name: u0, u3 and u4
+// know f, which the other copy wrote then, and nobody else does. with is what all knew before, and
+// some entries.
+func (s *script) twice(host, name string) (f, x *entry, with func(...*entry) []*entry) {
+	known := s.heads()
+	with = func(e ...*entry) []*entry { return append(known[:len(known):len(known)], e...) }
+	f = s.write(host, host, 0, nil, known...)
+	for _, d := range []string{"u0", "u3", "u4"} {
+		s.write(d, d, 0, nil, with(f)...)
+	}
+	return f, s.bringIn(host, host, 5, addOf("eve", wire.RoleMember), name, known...), with
+}
+
+// heard has eve say something that u5 has, and all of these hear of everything.
+func (s *script) heard(x *entry, with func(...*entry) []*entry, devices ...string) (rec *entry) {
+	rec = s.write("eve", "eve", 0, nil, x)
+	s.write("u5", "u5", 0, nil, with(rec)...)
+	s.everybody(devices...)
+	return rec
+}
+
+// disownedBy are the additions that are not their authors' word and by which a device came.
+func disownedBy(to *Roster, device string) (out []*Op) {
+	for of := range to.Disowned(id[wire.DeviceID](device)) {
+		out = append(out, of)
+	}
+	return out
+}
+
 // A removed admin has no accomplice. It gives one entry of its first log to some members, and a
 // puppet of an old past with its message to another one, who knows of the removal, and not of
 // that entry. The message must not be owed.
 func TestPuppetsOfTheRemovedSayNothing(t *testing.T) {
 	t.Parallel()
-	for name, end := range map[string]func(s *script) *Op{
-		"removed": func(*script) *Op { return removeOf("u1") },
-		"left":    nil,
-	} {
+	for _, name := range []string{"removed", "left"} {
 		s := quarrelling()
 		s.everybody("u0", "u1", "u2", "u3", "u4", "u5")
 		old := s.heads()
-		if end != nil {
-			s.write("u0", "u0", 0, end(s), old...)
+		if name == "removed" {
+			s.write("u0", "u0", 0, removeOf("u1"), old...)
 		} else {
 			s.write("u1", "u1", 3, &Op{Type: wire.OpLeave}, old...)
 		}
@@ -122,16 +149,8 @@ func TestAddedOnceMoreInVain(t *testing.T) {
 		s.write("u0", "u0", 0, removeOf("u2"), old...)
 		s.write("u2", "u2", 0, nil) // it hears of that
 		s.everybody("u0", "u1", "u3", "u4", "u5")
-		known := s.heads()
-		with := func(e ...*entry) []*entry { return append(known[:len(known):len(known)], e...) }
-		f := s.write("u1", "u1", 0, nil, known...)
-		for _, d := range []string{"u0", "u3", "u4"} {
-			s.write(d, d, 0, nil, with(f)...)
-		}
-		x := s.bringIn("u1", "u1", 5, addOf("eve", wire.RoleMember), "eve", known...)
-		rec := s.write("eve", "eve", 0, nil, x)
-		s.write("u5", "u5", 0, nil, with(rec)...)
-		s.everybody("u0", "u1", "u3", "u4", "u5")
+		_, x, with := s.twice("u1", "eve")
+		rec := s.heard(x, with, "u0", "u1", "u3", "u4", "u5")
 		if !s.owes(rec) {
 			t.Fatalf("%s: it is not owed", how)
 		}
@@ -157,6 +176,19 @@ func TestAddedOnceMoreInVain(t *testing.T) {
 		if !s.owes(rec) {
 			t.Errorf("%s: and once all had that", how)
 		}
+		to := s.r.Roster()
+		if told := disownedBy(to, "eve"); !slices.Contains(told, s.ops[x]) || !s.r.TurnedAway(to, id[wire.UserID]("eve"), id[wire.DeviceID]("eve")) {
+			t.Errorf("%s: she is told of %d additions, and not of that which she came by, or not turned away", how, len(told))
+		}
+		for rec.hlc < x2.hlc { // behind that in the order
+			rec = s.write("eve", "eve", 0, nil, rec)
+		}
+		// Her phone, which she lets in without knowing it, is told of the one that she came by.
+		s.bringIn("eve", "eve", 0, deviceOf("eve", "phone"), "phone", rec)
+		s.everybody("u0", "u1", "u3", "u4", "u5")
+		if told := disownedBy(s.r.Roster(), "phone"); !slices.Contains(told, s.ops[x]) {
+			t.Errorf("%s: her phone is told of %d additions, and not of hers", how, len(told))
+		}
 	}
 }
 
@@ -173,16 +205,8 @@ func TestTurnedAwayThenDisowned(t *testing.T) {
 	if s.in("eve") {
 		t.Fatal("eve is in")
 	}
-	known := s.heads()
-	with := func(e ...*entry) []*entry { return append(known[:len(known):len(known)], e...) }
-	f := s.write("u1", "u1", 0, nil, known...)
-	for _, d := range []string{"u0", "u3", "u4"} {
-		s.write(d, d, 0, nil, with(f)...)
-	}
-	x := s.bringIn("u1", "u1", 5, addOf("eve", wire.RoleMember), "eve", known...)
-	rec := s.write("eve", "eve", 0, nil, x)
-	s.write("u5", "u5", 0, nil, with(rec)...)
-	s.everybody("u0", "u1", "u3", "u4", "u5")
+	_, x, with := s.twice("u1", "eve")
+	rec := s.heard(x, with, "u0", "u1", "u3", "u4", "u5")
 	if s.in("eve") {
 		t.Fatal("eve is in")
 	}
@@ -199,13 +223,7 @@ func TestGuestsOfTheDisowned(t *testing.T) {
 	invite := inviteOf("u0", wire.RoleMember)
 	s.write("u0", "u0", 0, &Op{Type: wire.OpInvite, Invite: invite})
 	s.everybody("u0", "u1", "u2", "u3", "u4", "u5")
-	known := s.heads()
-	with := func(e ...*entry) []*entry { return append(known[:len(known):len(known)], e...) }
-	f := s.write("u1", "u1", 0, nil, known...)
-	for _, d := range []string{"u0", "u3", "u4"} {
-		s.write(d, d, 0, nil, with(f)...)
-	}
-	x := s.bringIn("u1", "u1", 5, addOf("eve", wire.RoleMember), "eve", known...)
+	f, x, with := s.twice("u1", "eve")
 	y := s.bringIn("eve", "eve", 0, deviceOf("eve", "phone"), "phone", x)
 	z := s.bringIn("eve", "eve", 0, serveOf("fred", invite), "fred", y)
 	recs := map[string]*entry{}
@@ -224,7 +242,12 @@ func TestGuestsOfTheDisowned(t *testing.T) {
 				}
 				continue
 			}
-			if of, rivals := to.Disowned(id[wire.DeviceID](d)); of != s.ops[x] || len(rivals) != 1 || rivals[0] != f.ref {
+			for of, rivals := range to.Disowned(id[wire.DeviceID](d)) {
+				if of != s.ops[x] || len(rivals) != 1 || rivals[0] != f.ref {
+					t.Errorf("round %d: %s is told of something else", round, d)
+				}
+			}
+			if len(disownedBy(to, d)) != 1 {
 				t.Errorf("round %d: %s is not told", round, d)
 			}
 			if !s.r.TurnedAway(to, id[wire.UserID](user), id[wire.DeviceID](d)) {
@@ -248,16 +271,8 @@ func TestDisownedBefore(t *testing.T) {
 	for _, end := range []string{"removed", "left", "revoked"} {
 		s := quarrelling()
 		s.everybody("u0", "u1", "u2", "u3", "u4", "u5")
-		known := s.heads()
-		with := func(e ...*entry) []*entry { return append(known[:len(known):len(known)], e...) }
-		f := s.write("u1", "u1", 0, nil, known...)
-		for _, d := range []string{"u0", "u3", "u4"} {
-			s.write(d, d, 0, nil, with(f)...)
-		}
-		x := s.bringIn("u1", "u1", 5, addOf("eve", wire.RoleMember), "eve", known...)
-		rec := s.write("eve", "eve", 0, nil, x)
-		s.write("u5", "u5", 0, nil, with(rec)...)
-		s.everybody("u0", "u1", "u3", "u4", "u5")
+		_, x, with := s.twice("u1", "eve")
+		rec := s.heard(x, with, "u0", "u1", "u3", "u4", "u5")
 		y := s.write("u0", "u0", 0, addOf("eve", wire.RoleMember))
 		if !s.in("eve") || !s.owes(rec) {
 			t.Fatal("in", s.in("eve"), "owed", s.owes(rec))
@@ -284,12 +299,7 @@ func TestDisownedBefore(t *testing.T) {
 		if end == "revoked" {
 			continue // that device comes back never
 		}
-		known = s.heads() // once more in vain, knowing the end
-		f = s.write("u2", "u2", 0, nil, known...)
-		for _, d := range []string{"u0", "u3", "u4"} {
-			s.write(d, d, 0, nil, with(f)...)
-		}
-		x = s.bringIn("u2", "u2", 5, addOf("eve", wire.RoleMember), "eve3", known...)
+		_, x, _ = s.twice("u2", "eve3") // once more in vain, knowing the end
 		s.everybody("u0", "u1", "u3", "u4", "u5")
 		to := s.r.Roster()
 		if !s.ops[x].Permitted() || s.in("eve") || !s.r.TurnedAway(to, eve, dev) {

@@ -43,7 +43,7 @@ func (s *resolution) mayStill(to *Roster, x *Op) bool {
 
 // apply carries out one operation.
 func (s *resolution) apply(to *Roster, x *Op) {
-	if rivals := s.rivalsOf[x]; len(rivals) > 0 {
+	if rivals := s.rivalsOf[x]; len(rivals) > 0 { // the void of others than additions is noted at the end
 		if x.Type == wire.OpAdd {
 			to.disown(x, x, rivals, append(s.removals(x), s.blockers(to, x, s.isIn(to, x))...))
 		} else if x.Type == wire.OpDeviceAdd {
@@ -71,11 +71,10 @@ func (s *resolution) apply(to *Roster, x *Op) {
 			to.invites = to.invites.with(x.Invite.ID, i)
 		}
 		if x.Type == wire.OpDeviceAdd {
-			against := s.againstDevice(to, x)
-			if host := to.hostOf(x); len(against) == 0 && host != nil && s.knows(x.Ref, host.Ref) {
-				to.disown(x, host.of, host.rivals, host.losses)
+			if host := s.cameDisowned(to, x.Ref); host != nil && !s.isIn(to, x) {
+				to.disown(x, host.of, host.rivals, slices.Concat(host.losses, s.hitting(s.losses, x), s.revocationsBeside(x)))
 			} else {
-				to.lostDevices = to.lostDevices.with(x.Subject, against)
+				to.lostDevices = to.lostDevices.with(x.Subject, s.againstDevice(to, x))
 			}
 		}
 		return

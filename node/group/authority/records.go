@@ -49,13 +49,13 @@ func (r *Resolver) Stands(to *Roster, rec Ref) bool {
 	switch {
 	case !in && (len(against) == 0 || len(to.additions.at(l.User)) == 0):
 		var lost []Ref
-		if lost, host = r.speaksAgainst(to, rec, to.lost.at(l.User), to.turned.at(l.User)); len(lost) == 0 {
+		if lost, host = r.speaksAgainst(to, rec, to.lost.at(l.User)); len(lost) == 0 {
 			return false // no addition of it ever counted
 		}
 		against = append(against, lost...)
 	case in && !to.counted.has(l.Device):
 		var lost []Ref
-		if lost, host = r.speaksAgainst(to, rec, to.lostDevices.at(l.Device), nil); len(lost) == 0 {
+		if lost, host = r.speaksAgainst(to, rec, to.lostDevices.at(l.Device)); len(lost) == 0 {
 			return false
 		}
 		against = append(against, lost...)
@@ -97,16 +97,11 @@ func (r *Resolver) acknowledged(to *Roster, rec Ref, author wire.UserID, q Ref, 
 }
 
 // speaksAgainst gives what speaks against the void addition by which a record's author came, and
-// that addition: of those that the record knows the last one, which is turned, against which lost
-// speaks, or one that is not its author's word.
-func (r *Resolver) speaksAgainst(to *Roster, rec Ref, lost []*Op, turned *Op) (against []Ref, host *Op) {
-	host = turned
-	knows := turned != nil && r.knows(rec, turned.Ref)
-	for x := to.disowned.at(r.logs[rec.Log].Device); x != nil; x = x.before {
-		if r.knows(rec, x.Ref) && !(knows && x.compare(turned) < 0) {
-			against, lost, host = slices.Clone(x.rivals), x.losses, x.Op
-			break
-		}
+// that addition: operations, and the entries by which it is not its author's word.
+func (r *Resolver) speaksAgainst(to *Roster, rec Ref, lost []*Op) (against []Ref, host *Op) {
+	host = to.inVain(r.logs[rec.Log].User)
+	if x := r.cameDisowned(to, rec); x != nil {
+		against, lost, host = slices.Clone(x.rivals), x.losses, x.Op
 	}
 	for _, q := range lost {
 		against = append(against, q.Ref)
@@ -114,18 +109,49 @@ func (r *Resolver) speaksAgainst(to *Roster, rec Ref, lost []*Op, turned *Op) (a
 	return against, host
 }
 
+// cameDisowned gives the addition by which an entry's author came, if that is not its author's
+// word: the last such addition of the device that the entry knows, unless it knows a later one of
+// the user that is void otherwise; nil: there is none.
+func (r *Resolver) cameDisowned(to *Roster, e Ref) *disowned {
+	l := r.logs[e.Log]
+	for x := range to.disowned.at(l.Device).all {
+		if !r.knows(e, x.Ref) {
+			continue
+		}
+		if turned := to.inVain(l.User); turned != nil && r.knows(e, turned.Ref) && x.compare(turned) < 0 {
+			return nil
+		}
+		return x
+	}
+	return nil
+}
+
+// inVain gives the last void addition of a user who is not in, but for those that are not their
+// authors' word; nil: there is none.
+func (r *Roster) inVain(user wire.UserID) *Op {
+	if r.users.has(user) {
+		return nil
+	}
+	return r.turned.at(user)
+}
+
 // TurnedAway says whether a device is out though nobody took it out since its user came or
 // was to come in: the addition of the user is void, or it came back without this device.
 func (r *Resolver) TurnedAway(to *Roster, user wire.UserID, device wire.DeviceID) bool {
-	disowned, gone := to.disowned.at(device), to.gone.at(user)
+	gone := to.gone.at(user)
 	since := func(x *Op) bool { return gone == nil || r.knows(x.Ref, gone.Ref) }
 	switch {
 	case to.devices.has(device) || to.revoked.has(device):
 		return false
 	case to.users.has(user):
-		return to.dropped.has(device) || to.lostDevices.has(device) || disowned != nil
+		return to.dropped.has(device) || to.lostDevices.has(device) || to.disowned.has(device)
 	default:
+		for x := range to.disowned.at(device).all {
+			if since(x.Op) {
+				return true
+			}
+		}
 		x := to.turned.at(user)
-		return x != nil && since(x) || disowned != nil && since(disowned.Op)
+		return x != nil && since(x)
 	}
 }

@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"iter"
 	"slices"
 
 	"github.com/pandanode/pandanode/node/wire"
@@ -54,9 +55,11 @@ func (r *Roster) disown(x, of *Op, rivals []Ref, losses []*Op) {
 	r.disowned = r.disowned.with(x.Subject, &disowned{x, of, rivals, losses, r.disowned.at(x.Subject)})
 }
 
-// hostOf gives the addition of an operation's device that is not its author's word; nil: there
-// is none.
-func (r *Roster) hostOf(x *Op) *disowned { return r.disowned.at(x.Device) }
+// all yields the additions of a device that are not their authors' word, the last one first.
+func (d *disowned) all(yield func(*disowned) bool) {
+	for ; d != nil && yield(d); d = d.before {
+	}
+}
 
 // User is a member.
 type User struct {
@@ -153,18 +156,20 @@ func (r *Roster) Ends(user wire.UserID, device wire.DeviceID) (out []*Op) {
 	return append(append(out, r.lost.at(user)...), r.lostDevices.at(device)...)
 }
 
-// Disowned returns the addition that is not its author's word and by which a device came, or who
-// let it in, and the entries of its author's device by which it is not; nil: there is none, or the
-// device is in.
-func (r *Roster) Disowned(device wire.DeviceID) (x *Op, rivals []Ref) {
-	if r.devices.has(device) {
-		return nil, nil
+// Disowned yields the additions that are not their authors' word and by which a device came, or
+// who let it in, the last one first, and the entries of the author's device by which each is not:
+// none, if the device is in.
+func (r *Roster) Disowned(device wire.DeviceID) iter.Seq2[*Op, []Ref] {
+	return func(yield func(*Op, []Ref) bool) {
+		if r.devices.has(device) {
+			return
+		}
+		for d := range r.disowned.at(device).all {
+			if !yield(d.of, d.rivals) {
+				return
+			}
+		}
 	}
-	d := r.disowned.at(device)
-	if d == nil {
-		return nil, nil
-	}
-	return d.of, d.rivals
 }
 
 // Disputed returns entries that the verdicts of this roster depend on beyond the pasts of

@@ -158,9 +158,9 @@ func (r *Roster) Departures() iter.Seq[*dag.Item] {
 // also where there is evidence against its author's log. Of a device whose addition was not its
 // author's word: see forDisowned.
 func (r *Roster) For(d *identity.Device, has dag.Vector) func(*dag.Item) bool {
-	ends := r.items(r.by.Ends(d.User, d.ID))
+	ends, disowned := r.items(r.by.Ends(d.User, d.ID)), r.forDisowned(d.ID)
 	if len(ends) == 0 {
-		return r.forDisowned(d.ID)
+		return disowned
 	}
 	for _, end := range ends {
 		has = has.Join(end)
@@ -180,7 +180,7 @@ func (r *Roster) For(d *identity.Device, has dag.Vector) func(*dag.Item) bool {
 	return func(it *dag.Item) bool {
 		return slices.ContainsFunc(ends, func(end *dag.Item) bool { return in(it, end) }) ||
 			!slices.ContainsFunc(ends, func(end *dag.Item) bool { return in(end, it) }) ||
-			slices.ContainsFunc(disputed, func(x *dag.Item) bool { return !in(x, it) })
+			slices.ContainsFunc(disputed, func(x *dag.Item) bool { return !in(x, it) }) || disowned(it)
 	}
 }
 
@@ -191,19 +191,26 @@ func (r *Roster) For(d *identity.Device, has dag.Vector) func(*dag.Item) bool {
 // else somebody who is out would let a stranger read the group's logs.
 func (r *Roster) forDisowned(id wire.DeviceID) func(*dag.Item) bool {
 	logs := r.s.logs
-	of, rivals := r.by.Disowned(id)
-	addition := r.item(of)
 	var tells []*dag.Item
 	knewFirst := map[wire.UserID]bool{}
-	for _, e := range rivals {
-		rival := logs.Lists[e.Log].At(e.Seq)
-		tells = append(tells, rival)
-		for _, list := range logs.Lists {
-			if knows := list.Since(rival); len(knows) > 0 && !logs.InPast(addition, knows[0]) {
-				tells = append(tells, knows[0])
-			}
-			if knows := list.Since(addition); len(knows) > 0 && !logs.InPast(rival, knows[0]) {
-				knewFirst[knows[0].User] = true
+	firstWithout := func(list *dag.LogList, known, unknown *dag.Item) *dag.Item {
+		if knows := list.Since(known); len(knows) > 0 && !logs.InPast(unknown, knows[0]) {
+			return knows[0]
+		}
+		return nil
+	}
+	for of, rivals := range r.by.Disowned(id) {
+		addition := r.item(of)
+		for _, e := range rivals {
+			rival := logs.Lists[e.Log].At(e.Seq)
+			tells = append(tells, rival)
+			for _, list := range logs.Lists {
+				if first := firstWithout(list, rival, addition); first != nil {
+					tells = append(tells, first)
+				}
+				if first := firstWithout(list, addition, rival); first != nil {
+					knewFirst[first.User] = true
+				}
 			}
 		}
 	}

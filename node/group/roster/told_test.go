@@ -44,6 +44,11 @@ func (g *copied) says(user int, after ...wire.EntryHash) wire.EntryHash {
 	return g.Grow(g.logs[user], after, new(dag.Body))
 }
 
+func (g *copied) removes(user, whom int, after ...wire.EntryHash) wire.EntryHash {
+	u := dagtest.TestUser(whom)
+	return g.Grow(g.logs[user], after, &dag.Body{Op: &wire.Op{Type: wire.OpRemove, User: &u}})
+}
+
 // knowing is the group as somebody knows it who has these entries and what they build on.
 func (g *copied) knowing(have ...wire.EntryHash) *copied {
 	in := map[wire.EntryHash]bool{}
@@ -101,9 +106,30 @@ func TestDisownedIsTold(t *testing.T) {
 			if in, _ := g.knowing(hers...).resolve(t, rand.New(rand.NewPCG(1, 2))); in[eve] == 0 {
 				t.Fatal("she was never in")
 			}
-			user := dagtest.TestUser(2)
-			g.Grow(g.logs[0], []wire.EntryHash{x}, &dag.Body{Op: &wire.Op{Type: wire.OpRemove, User: &user}})
+			g.removes(0, 2, x)
 			g.news = slices.Concat(hers, []wire.EntryHash{by2})
+			return hers
+		},
+		"another copy lets her in once more": func(g *copied) []wire.EntryHash {
+			f, f2 := g.says(1, g.news...), g.says(2, g.news...)
+			of2 := []wire.EntryHash{g.says(0, f2), g.says(3, f2)}
+			of := []wire.EntryHash{g.says(0, f), g.says(3, f)}
+			x := g.letIn(copyOf1, eve, wire.RoleMember, g.news...)
+			hers := []wire.EntryHash{g.says(eve, x)}
+			again := g.letIn(wire.LogID{Device: dagtest.TestDevice(2), Incarnation: 99}, eve, wire.RoleMember, g.news...)
+			g.news = slices.Concat(hers, of, of2, []wire.EntryHash{again})
+			return hers
+		},
+		"somebody who is out lets her in once more": func(g *copied) []wire.EntryHash {
+			old := g.news
+			gone := g.removes(0, 3, old...)
+			g.news = []wire.EntryHash{g.says(1, gone), g.says(2, gone)}
+			f := g.says(1, g.news...)
+			by0, by2 := g.says(0, f), g.says(2, f)
+			x := g.letIn(copyOf1, eve, wire.RoleMember, g.news...)
+			hers := []wire.EntryHash{g.says(eve, x)}
+			again := g.letIn(g.logs[3], eve, wire.RoleMember, old...)
+			g.news = slices.Concat(hers, []wire.EntryHash{by0, by2, again})
 			return hers
 		},
 	} {
