@@ -68,13 +68,24 @@ func (s sender) send(ctx context.Context, p peer.ID, m *pb.Message, read func(io
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = stream.Reset() })
 	defer stop()
-	w := bufio.NewWriter(stream)
-	if _, err = protodelim.MarshalTo(w, m); err == nil {
-		err = errors.Join(w.Flush(), stream.CloseWrite(), read(stream))
+	if err = write(stream, m); err == nil {
+		err = read(stream)
 	}
 	if err != nil {
 		_ = stream.Reset()
 		return errors.Join(ctx.Err(), err)
 	}
 	return stream.Close()
+}
+
+// write writes all that is said on a stream.
+func write(stream network.Stream, m *pb.Message) error {
+	w := bufio.NewWriter(stream)
+	if _, err := protodelim.MarshalTo(w, m); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return stream.CloseWrite()
 }

@@ -53,10 +53,7 @@ func (x *fetch) tellProgress() {
 	x.t.mu.Lock()
 	defer x.t.mu.Unlock()
 	here := bytesIn(x.f.bits, x.f.length)
-	x.mu.Lock()
-	due := x.pulse.due(time.Now(), here, x.f.length)
-	x.mu.Unlock()
-	if !due || !x.still() {
+	if !x.pulse.due(time.Now(), here, x.f.length) || !x.still() {
 		return
 	}
 	for use := range x.f.uses {

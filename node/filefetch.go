@@ -150,12 +150,12 @@ type fetch struct {
 	again bool // a try before did not end well, and something may be here
 	to    blob.Blob
 	stop  context.CancelCauseFunc
+	pulse pulse // when it is told how much is here; under t.mu
 
 	mu      sync.Mutex
 	claimed map[int]bool
 	moved   int64 // bytes
 	unsaved int64
-	pulse   pulse    // when how much is here is told
 	wrong   string   // who served wrong bytes
 	met     bool     // a member was connected
 	mail    []string // why mailboxes did not give what is missing

@@ -335,9 +335,9 @@ func (d *dag) mayAdd(a *dagEntry) bool {
 	case wire.WhyOpen:
 		return !d.closed
 	case wire.WhyInvite:
-		i, err := wire.DecodeInvite(a.op.Invite.Payload)
-		return err == nil && slices.ContainsFunc(d.entries, func(e *dagEntry) bool {
-			return (e == a || d.inPast(e, a)) && d.everHad(wire.UserIDOf(i.Signer), wire.RoleAdmin, e)
+		signer, ok := a.signer()
+		return ok && slices.ContainsFunc(d.entries, func(e *dagEntry) bool {
+			return (e == a || d.inPast(e, a)) && d.everHad(signer, wire.RoleAdmin, e)
 		})
 	}
 	return true

@@ -355,14 +355,7 @@ func (h happened) meet() {
 
 // person names somebody by name and ID, and says where the name could be taken for another.
 func person(names *api.Names, id, name string) string {
-	if name == "" {
-		return api.Short(id)
-	}
-	text := names.Marked(id, name) + "/" + api.Short(id)
-	if why := names.Doubt(api.Candidate{ID: id, Name: name}); why != "" {
-		text += " (" + why + ")"
-	}
-	return text
+	return api.Called(id, name, names.Verified(id), names.Doubt(api.Candidate{ID: id, Name: name}))
 }
 
 // printHappening prints one line of a timeline, for the user me; named: with its group.
