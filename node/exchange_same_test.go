@@ -54,31 +54,16 @@ func TestVectorsThatAreTheSame(t *testing.T) {
 			{"another set, said to be the same", wire.Hash{1}, wire.SyncVector{Same: 1}, marks, true},
 			{"nothing, said to be the same", wire.Hash{}, wire.SyncVector{Same: 1}, marks, true},
 		} {
-			s, err := b.host.NewStream(network.WithNoDial(w.within(time.Minute), ""), a.host.ID(), wire.ProtocolSync)
-			if err != nil {
-				w.Fatal(err)
-			}
-			f := newFrames(s)
-			hello := newHello(id)
-			var answer wire.SyncHello
-			if err := errors.Join(f.write(hello), f.read(&answer)); err != nil {
-				w.Fatal(err)
-			}
-			ends := proofEnds{hello, answer, []byte(b.host.ID()), []byte(a.host.ID())}
-			proof, err := prove(w.Context(), b.groups.get(id), wire.KeyID{}, roleOpener, ends)
-			if err != nil {
-				w.Fatal(err)
-			}
-			proof.Told = c.told
-			var theirs wire.SyncProof
-			if err := errors.Join(f.write(proof), f.read(&theirs), f.write(wire.SyncMessage{Vector: &c.vector})); err != nil {
+			f, theirs := w.exchanges(b, a, id, c.told)
+			if err := f.write(wire.SyncMessage{Vector: &c.vector}); err != nil {
 				w.Fatal(c.name, err)
 			}
 			if theirs.Told != told {
 				w.Errorf("%s: its proof tells %v, and its marks have %v", c.name, theirs.Told, told)
 			}
 			var msg wire.SyncMessage
-			if err = f.read(&msg); err == nil && (msg.Vector == nil || len(msg.Vector.Marks) != c.marks || (msg.Vector.Same == 1) != (c.marks == 0)) {
+			err := f.read(&msg)
+			if err == nil && (msg.Vector == nil || len(msg.Vector.Marks) != c.marks || (msg.Vector.Same == 1) != (c.marks == 0)) {
 				w.Errorf("%s: it tells %+v, not %d marks", c.name, msg.Vector, c.marks)
 			}
 			for err == nil && msg.Done == nil {
@@ -125,7 +110,7 @@ func TestVectorInPartsOverAStream(t *testing.T) {
 				vector.Marks = append(vector.Marks, wire.Mark{Log: wire.LogID{Device: device}, Seq: 1, Hash: wire.EntryHash{1}})
 			}
 			slices.SortFunc(vector.Marks, func(a, b wire.Mark) int { return a.Log.Compare(b.Log) })
-			f := w.exchanges(b, a, id)
+			f, _ := w.exchanges(b, a, id, wire.Hash{})
 			parts := 0
 			for part := range vector.Parts() {
 				if err := f.write(wire.SyncMessage{Vector: part}); err != nil {
@@ -150,14 +135,15 @@ func TestVectorInPartsOverAStream(t *testing.T) {
 	})
 }
 
-// exchanges opens an exchange from a member with another, up to the proofs.
-func (w *world) exchanges(from, to *Node, id wire.GroupID) *frames {
+// exchanges opens an exchange from a member with another, up to the proofs: the one's tells a hash
+// of marks, and the other's is given.
+func (w *world) exchanges(from, to *Node, id wire.GroupID, told wire.Hash) (f *frames, theirs wire.SyncProof) {
 	w.Helper()
 	s, err := from.host.NewStream(network.WithNoDial(w.within(time.Minute), ""), to.host.ID(), wire.ProtocolSync)
 	if err != nil {
 		w.Fatal(err)
 	}
-	f := newFrames(s)
+	f = newFrames(s)
 	hello := newHello(id)
 	var answer wire.SyncHello
 	if err := errors.Join(f.write(hello), f.read(&answer)); err != nil {
@@ -168,9 +154,9 @@ func (w *world) exchanges(from, to *Node, id wire.GroupID) *frames {
 	if err != nil {
 		w.Fatal(err)
 	}
-	var theirs wire.SyncProof
+	proof.Told = told
 	if err := errors.Join(f.write(proof), f.read(&theirs)); err != nil {
 		w.Fatal(err)
 	}
-	return f
+	return f, theirs
 }

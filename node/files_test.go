@@ -215,14 +215,7 @@ func TestFilesComeAndGo(t *testing.T) {
 			f, err := a.API().File(w.Context(), api.FileRequest{File: fs.ID})
 			return err == nil && len(f.Messages) == 2
 		})
-		keys := [][]byte{}
-		for _, n := range []*Node{a, b} {
-			n.files.mu.Lock()
-			for _, f := range n.files.all {
-				keys = append(keys, bytes.Clone(f.row.Key))
-			}
-			n.files.mu.Unlock()
-		}
+		keys := keysOfFiles(a, b)
 		if len(keys) != 4 || keyRows(t, a, keys) == 0 {
 			t.Fatalf("%d keys, in %d rows", len(keys), keyRows(t, a, keys))
 		}
@@ -242,16 +235,8 @@ func TestFilesComeAndGo(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, n := range []*Node{a, b} {
-			w.eventually(n, time.Minute, "the small file is gone", func() bool {
-				list, err := n.API().Files(w.Context(), api.FilesRequest{})
-				return err == nil && len(list.Files) == 0 && list.Taken == 0
-			})
-			if names := w.blobs(i); len(names) > 0 {
-				t.Errorf("node %d still has %q", i, names)
-			}
-			if rows := keyRows(t, n, keys); rows > 0 {
-				t.Errorf("node %d still has a key in %d rows", i, rows)
-			}
+			w.eventually(n, time.Minute, "the small file is gone", w.noFiles(n))
+			w.nothingOfFiles(i, n, keys)
 		}
 	})
 }
@@ -269,12 +254,7 @@ func TestFileOfWhatExpires(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.state(b, f.ID, "here by itself", here)
-		keys := [][]byte{}
-		a.files.mu.Lock()
-		for _, f := range a.files.all {
-			keys = append(keys, bytes.Clone(f.row.Key))
-		}
-		a.files.mu.Unlock()
+		keys := keysOfFiles(a)
 		for i, n := range []*Node{a, b} {
 			if len(keys) != 1 || len(w.blobs(i)) != 1 || keyRows(t, n, keys) == 0 {
 				t.Errorf("node %d has %q before, and the key in %d rows", i, w.blobs(i), keyRows(t, n, keys))
@@ -283,17 +263,42 @@ func TestFileOfWhatExpires(t *testing.T) {
 		for i, n := range []*Node{a, b} {
 			w.eventually(n, 2*time.Hour, "the file is gone", func() bool {
 				time.AfterFunc(time.Minute, n.changed.wake)
-				list, err := n.API().Files(w.Context(), api.FilesRequest{})
-				return err == nil && len(list.Files) == 0 && list.Taken == 0
+				return w.noFiles(n)()
 			})
-			if names := w.blobs(i); len(names) > 0 {
-				t.Errorf("node %d still has %q", i, names)
-			}
-			if rows := keyRows(t, n, keys); rows > 0 {
-				t.Errorf("node %d still has the key in %d rows", i, rows)
-			}
+			w.nothingOfFiles(i, n, keys)
 		}
 	})
+}
+
+// keysOfFiles are the keys of the files of nodes.
+func keysOfFiles(nodes ...*Node) (keys [][]byte) {
+	for _, n := range nodes {
+		n.files.mu.Lock()
+		for _, f := range n.files.all {
+			keys = append(keys, bytes.Clone(f.row.Key))
+		}
+		n.files.mu.Unlock()
+	}
+	return keys
+}
+
+// noFiles says whether a node lists none.
+func (w *world) noFiles(n *Node) func() bool {
+	return func() bool {
+		list, err := n.API().Files(w.Context(), api.FilesRequest{})
+		return err == nil && len(list.Files) == 0 && list.Taken == 0
+	}
+}
+
+// nothingOfFiles says if a node has bytes of files, or one of their keys.
+func (w *world) nothingOfFiles(i int, n *Node, keys [][]byte) {
+	w.Helper()
+	if names := w.blobs(i); len(names) > 0 {
+		w.Errorf("node %d still has %q", i, names)
+	}
+	if rows := keyRows(w.T, n, keys); rows > 0 {
+		w.Errorf("node %d still has a key in %d rows", i, rows)
+	}
 }
 
 // keyRows counts the rows of a store, unsealed, that hold one of the keys.

@@ -14,14 +14,7 @@ func TestDoorReach(t *testing.T) {
 	t.Parallel()
 	play := func(text string) *Report {
 		t.Helper()
-		sc, err := ParseBytes("door", []byte("# Door\nseed 5\nnodes anna ben mallory spy\ngroup tea founder=anna policy=request\nrun 2h\n0s join ben mallory\n1m approve anna ben mallory\n"+text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := Run(t.Context(), sc, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := playText(t, "door", "# Door\nseed 5\nnodes anna ben mallory spy\ngroup tea founder=anna policy=request\nrun 2h\n0s join ben mallory\n1m approve anna ben mallory\n"+text)
 		if len(r.Refused) > 0 || !r.OK() {
 			t.Errorf("%s: refused %v, %v", text, r.Refused, r.First())
 		}

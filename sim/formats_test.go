@@ -140,14 +140,7 @@ func TestQuietTail(t *testing.T) {
 		run  string
 		want bool
 	}{{"run 10h", true}, {"run 2m10s", false}} {
-		sc, err := ParseBytes("tail", []byte("# A tail\nnodes anna ben\ngroup tea founder=anna\n"+c.run+"\n0s join ben\n1m send anna\n2m send ben\n"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := Run(t.Context(), sc, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := playText(t, "tail", "# A tail\nnodes anna ben\ngroup tea founder=anna\n"+c.run+"\n0s join ben\n1m send anna\n2m send ben\n")
 		if quiet := r.quiet(); (quiet != "") != c.want || c.want && (!strings.Contains(quiet, "at 10h,") || r.eventful().Minutes() > 3) {
 			t.Errorf("%s: %q", c.run, quiet)
 		}

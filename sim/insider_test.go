@@ -349,6 +349,20 @@ expect members anna ben carl
 	}
 }
 
+// expecting is a line of a scenario, and what is told if it does not come true; empty: it does.
+type expecting struct{ line, missed string }
+
+// expectsEach plays a scenario with each of these lines in turn.
+func expectsEach(t *testing.T, text string, all []expecting) {
+	t.Helper()
+	for _, c := range all {
+		r := playText(t, "expecting", text+c.line)
+		if len(r.Violations) > 0 || (c.missed == "") != (len(r.Unexpected) == 0) || c.missed != "" && r.Unexpected[0] != c.missed {
+			t.Errorf("%q: %q, %v", c.line, r.Unexpected, r.Violations)
+		}
+	}
+}
+
 // TestExpectAtATime: what is expected at a time is judged then, and by every member.
 func TestExpectAtATime(t *testing.T) {
 	t.Parallel()
@@ -369,26 +383,14 @@ run 1h
 24m online ben
 30m expect held anna ben
 `
-	for _, c := range []struct{ line, missed string }{
+	expectsEach(t, text, []expecting{
 		{"", ""},
 		{"4m expect members anna ben\n", "4m expect members anna ben: by anna it is [anna ben carl]"},
 		{"4m expect role ben owner\n", "4m expect role ben owner: by anna it is member"},
 		{"4m expect out carl\n", "4m expect out carl: by carl it is not so"},
 		{"23m expect held ben\n", "23m expect held ben: by ben it is no member that the others reach"},
 		{"24m expect held ben\n", "24m expect held ben: by ben it is not so of 3"},
-	} {
-		sc, err := ParseBytes("at", []byte(text+c.line))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := Run(t.Context(), sc, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(r.Violations) > 0 || (c.missed == "") != (len(r.Unexpected) == 0) || c.missed != "" && r.Unexpected[0] != c.missed {
-			t.Errorf("%q: %q, %v", c.line, r.Unexpected, r.Violations)
-		}
-	}
+	})
 }
 
 // TestExpectOfAnotherGroup: what is expected in a group is judged by the members of that one, and
@@ -417,7 +419,7 @@ run 1h
 22m expect out phone
 22m expect members anna ben carl
 `
-	for _, c := range []struct{ line, missed string }{
+	expectsEach(t, text, []expecting{
 		{"", ""},
 		{"4m in=coffee expect members anna ben\n", "4m in=coffee expect members anna ben: by anna it is [anna ben carl]"},
 		{"8m in=coffee expect role anna owner\n", "8m in=coffee expect role anna owner: by anna it is admin"},
@@ -425,33 +427,14 @@ run 1h
 		{"10m expect held phone\n", "10m expect held phone: by phone it is no member that the others reach"},
 		{"11m expect held carl phone\n", "11m expect held carl phone: by phone it is not so of 2"},
 		{"22m expect out carl\n", "22m expect out carl: by carl it is not so"},
-	} {
-		sc, err := ParseBytes("in", []byte(text+c.line))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := Run(t.Context(), sc, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(r.Violations) > 0 || (c.missed == "") != (len(r.Unexpected) == 0) || c.missed != "" && r.Unexpected[0] != c.missed {
-			t.Errorf("%q: %q, %v", c.line, r.Unexpected, r.Violations)
-		}
-	}
+	})
 }
 
 // TestOrderWithEvidence: evidence against a log is of the set as its entries are. A machine
 // that gets the entries alone believes a commit of who signed two with one number.
 func TestOrderWithEvidence(t *testing.T) {
 	t.Parallel()
-	sc, err := ParseBytes("evidence", []byte("# Two with one number\nnodes anna ben mallory\ngroup tea founder=anna\nrun 1h\n0s join ben mallory\n50m hostile mallory\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := Run(t.Context(), sc, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := playText(t, "evidence", "# Two with one number\nnodes anna ben mallory\ngroup tea founder=anna\nrun 1h\n0s join ben mallory\n50m hostile mallory\n")
 	w, g, d := r.world, r.world.groups[0], r.obs[0].Dag
 	p := w.nodeOf("mallory").seats[0].puppet
 	at, err := p.at(d, "")

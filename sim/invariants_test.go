@@ -42,14 +42,7 @@ expect forks >= 1
 // watch plays it and returns the observations.
 func watch(t *testing.T) (*Report, *observation) {
 	t.Helper()
-	sc, err := ParseBytes("held", []byte(held))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := Run(t.Context(), sc, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := playText(t, "held", held)
 	if !r.OK() || r.Records.Held < 20 || r.Counts["forks"] == 0 || r.Counts["erased"] < 6 || r.Counts["expired"] != 1 {
 		t.Fatalf("the world to break is broken: %v %v", r.failures(), r.First())
 	}
@@ -400,9 +393,23 @@ func TestInvariantsCanFail(t *testing.T) {
 	}
 }
 
+// playText is the report of a scenario.
+func playText(t *testing.T, name, text string) *Report {
+	t.Helper()
+	sc, err := ParseBytes(name, []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(t.Context(), sc, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 // TestAddedInVain: who was let in beside the demotion of the admin who did that, by an invite
-// that was revoked on the other side, or by one of two copies of a device while the others knew
-// the other copy, is taken out of the tree. No invariant calls the removal unjustified, and what
+// that was revoked on the other side or whose signer had left, or by one of two copies of a device
+// while the others knew the other copy, is taken out of the tree. No invariant calls the removal unjustified, and what
 // it sent to somebody else is held by all.
 func TestAddedInVain(t *testing.T) {
 	t.Parallel()
@@ -433,6 +440,18 @@ group tea founder=anna policy=invite
 11m uninvite anna door
 12m join dora invite=door via=ben
 20m heal
+`,
+		"an invite dated back by its signer, who left": `
+group tea founder=anna policy=invite
+3m role anna ben admin
+4m join eve invite=first
+20m partition anna ben eve | carl dora
+21m leave ben
+22m hostile ben
+23m partition anna eve | ben carl dora
+24m backdate ben invite door known=10m
+25m join dora invite=door via=carl
+40m heal
 `,
 		"another copy": `
 group tea founder=anna policy=invite
@@ -512,14 +531,7 @@ group tea founder=anna policy=invite
 expect records = 15
 `,
 	} {
-		sc, err := ParseBytes("in vain", []byte(start+beside))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := Run(t.Context(), sc, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := playText(t, "in vain", start+beside)
 		if !r.OK() {
 			t.Error(name, r.Violations, r.Unexpected)
 		}
@@ -536,7 +548,7 @@ expect records = 15
 // which has its ID, is called honest.
 func TestCopyOfAHostileHome(t *testing.T) {
 	t.Parallel()
-	sc, err := ParseBytes("copied", []byte(`# A home is copied, and turns hostile right after a reboot
+	r := playText(t, "copied", `# A home is copied, and turns hostile right after a reboot
 seed 9600014
 nodes anna ben twin
 group tea founder=anna policy=invite
@@ -549,14 +561,7 @@ run 3h
 2h12m40s crash twin
 2h50m39s reboot anna
 2h52m hostile ben
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := Run(t.Context(), sc, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+`)
 	if !r.OK() {
 		t.Error(r.Violations)
 	}
@@ -572,7 +577,7 @@ func TestOwedBeside(t *testing.T) {
 	t.Parallel()
 	for _, loss := range []string{"role anna ben read-only", "remove anna ben", "revoke anna ben"} {
 		for line, want := range map[string]bool{"12m send carl\n": true, "10m partition anna | ben | carl\n": false, "10m partition anna | ben | carl\n21m send carl\n": false} {
-			sc, err := ParseBytes("beside", []byte(`# Two sides, and one that loses its right to write
+			r := playText(t, "beside", `# Two sides, and one that loses its right to write
 nodes anna ben carl
 group tea founder=anna
 run 2h
@@ -582,14 +587,7 @@ run 2h
 11m send ben
 13m `+loss+`
 20m heal
-`+line))
-			if err != nil {
-				t.Fatal(err)
-			}
-			r, err := Run(t.Context(), sc, Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
+`+line)
 			if !r.OK() {
 				t.Errorf("%s, %q: %v", loss, line, r.Violations)
 			}

@@ -8,7 +8,7 @@ import (
 // TestOvertaking: bursts whose envelopes pass each other inside their receivers are read by
 // all, and nobody asks anybody for anything.
 func TestOvertaking(t *testing.T) {
-	sc, err := ParseBytes("burst", []byte(`# Bursts whose envelopes pass each other
+	r := playText(t, "burst", `# Bursts whose envelopes pass each other
 nodes n1..n6
 group g founder=n1
 link latency=20ms jitter=0s overtake=0.9
@@ -18,14 +18,7 @@ expect lost = 0
 0s join n2 n3 n4 n5 n6
 every 20ms from 10m to 10m2s send n1
 every 30ms from 10m to 10m2s send n2
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := Run(t.Context(), sc, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+`)
 	if !r.OK() || r.Records.Owed == 0 || r.Records.Owed != r.Records.Held {
 		t.Errorf("%+v: %v, %v", r.Records, r.Violations, r.Unexpected)
 	}
