@@ -106,11 +106,7 @@ func TestLossIsMadeUp(t *testing.T) {
 				lost.RejectMessage(&pubsub.Message{Message: &pb.Message{Topic: &topic}, ReceivedFrom: b.host.ID()}, pubsub.RejectValidationThrottled)
 			},
 		} {
-			// Each has opened one, so that no periodic round of either falls into this moment.
-			for i, n := range w.nodes {
-				n.groups.get(id).scheduler.exchangeWith(w.nodes[1-i].host.ID())
-				time.Sleep(2 * syncLost) // virtual
-			}
+			w.noRoundSoon(id)
 			before := exchanges()
 			for range 1000 {
 				lose()

@@ -122,6 +122,7 @@ func TestTreeIsAskedForElsewhere(t *testing.T) {
 		id := w.create(a, "tea house")
 		w.join(b, id)
 		time.Sleep(20 * time.Minute) // virtual
+		w.noRoundSoon(id)
 		s := a.groups.get(id).scheduler
 		exchanges := func() uint64 { return counted(a.metrics.Syncs.WithLabelValues(resultOf(nil))) }
 		for _, c := range []struct {
