@@ -160,7 +160,7 @@ interop: ## MLS with ts-mls and core-crypto, live (needs node, npm and its regis
 e2e: build ## real processes: cut for a minute, full and broken disks, many behind one address, clocks apart, the chat in tmux (Linux, root, iproute2, iptables; 5 min)
 	@./$(BIN) sim run sim/scenarios/host/one-minute-cut.sim --backend host
 	@$(GO) test -count=1 -tags e2e -timeout 15m -run '^(TestDiskFull|TestLittleSpace|TestReadOnly|TestFlippedBits|TestManyBehindOneAddress|TestClocksApart)$$' -v ./cmd/pandanode
-	@PATH="$(CURDIR)/bin:$$PATH" $(GO) test -count=1 -tags e2e -timeout 10m -run '^(TestFileOf50MiB|TestChatSendsOnce|TestFileOf50MiBByAMailbox|TestBotAnswersOnce|TestHooksFail|TestHookSurvivesKills)$$' -v ./cmd/pandanode
+	@PATH="$(CURDIR)/bin:$$PATH" $(GO) test -count=1 -tags e2e -timeout 10m -run '^(TestFileOf50MiB|TestFileOfTwoPartialHolders|TestChatSendsOnce|TestFileOf50MiBByAMailbox|TestBotAnswersOnce|TestHooksFail|TestHookSurvivesKills)$$' -v ./cmd/pandanode
 	@$(MAKE) --no-print-directory screen-test
 
 # PICTURES=docs makes the README's picture of the chat anew.

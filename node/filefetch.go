@@ -25,16 +25,17 @@ import (
 
 // Bounds of fetching.
 const (
-	fetchAtOnce  = 2 // files
-	fetchFrom    = 3 // members, of one file
-	fetchSync    = 8 << 20
-	fetchQuick   = 2 * time.Second // a member that answers sooner may be asked for twice as much
-	fetchAgain   = 2 * time.Second // after nobody had what is missing; twice as long each time
-	fetchSeldom  = 5 * time.Minute
-	fetchNoSpace = time.Minute
-	fetchWrong   = 16               // wrong answers in a row of a member who is asked last
-	fetchWaits   = 30 * time.Second // that a member may put this device off before it gives anything
-	blobTurn     = 3 * time.Minute  // after which a stream is opened anew
+	fetchAtOnce    = 2 // files
+	fetchFrom      = 3 // members, of one file
+	fetchSync      = 8 << 20
+	fetchQuick     = 2 * time.Second // a member that answers sooner may be asked for twice as much
+	fetchAgain     = 2 * time.Second // after nobody had what is missing; twice as long each time
+	fetchSeldom    = 5 * time.Minute
+	fetchTurnAgain = 500 * time.Millisecond // after a member had nothing of what is missing, while others give; twice as long each time
+	fetchNoSpace   = time.Minute
+	fetchWrong     = 16               // wrong answers in a row of a member who is asked last
+	fetchWaits     = 30 * time.Second // that a member may put this device off before it gives anything
+	blobTurn       = 3 * time.Minute  // after which a stream is opened anew
 )
 
 // fetchFiles fetches what is wanted until ctx ends.
@@ -154,6 +155,7 @@ type fetch struct {
 
 	mu      sync.Mutex
 	claimed map[int]bool
+	rarity  *rarity
 	moved   int64 // bytes
 	unsaved int64
 	wrong   string   // who served wrong bytes
@@ -178,6 +180,7 @@ func (x *fetch) run(ctx context.Context) error {
 		return err
 	}
 	defer disk.Close()
+	x.rarity = newRarity(blob.Groups(x.to.Length))
 	if err := x.check(); err != nil {
 		return err
 	}
@@ -373,22 +376,17 @@ func (x *fetch) pass(ctx context.Context) error {
 	x.met = len(members) > 0 || slices.ContainsFunc(bad, func(s source) bool { return len(s.mail) == 0 })
 	for i, some := range [][]source{members, mailboxes, bad} {
 		patience := i / 2 * fetchWrong
-		queue := make(chan source, len(some)) // a worker asks nobody once ctx has ended
-		for _, s := range some {
-			queue <- s
-		}
-		close(queue)
+		turns := newFetchTurns(some, i == 0) // a worker asks nobody once ctx has ended
 		var workers sync.WaitGroup
 		for range min(fetchFrom, len(some)) {
 			workers.Go(func() {
-				for s := range queue {
-					if ctx.Err() != nil || x.whole() {
-						return
-					}
+				for s, ok := turns.next(ctx); ok && !x.whole(); s, ok = turns.next(ctx) {
 					if len(s.mail) == 0 {
-						_ = x.from(ctx, s.p, patience, func(ctx context.Context) (*blobStream, error) { return s.g.openBlobs(ctx, s.p) })
+						gave, err := x.from(ctx, s.p, patience, func(ctx context.Context) (*blobStream, error) { return s.g.openBlobs(ctx, s.p) })
+						turns.done(s, gave, err)
 					} else {
-						x.fromMailbox(ctx, s, patience)
+						x.fromMailbox(ctx, s.source, patience)
+						turns.done(s, false, nil)
 					}
 					if x.whole() {
 						stop() // whoever is asked still
@@ -412,7 +410,7 @@ func (x *fetch) fromMailbox(ctx context.Context, s source, patience int) {
 		if ctx.Err() != nil || x.whole() {
 			return
 		}
-		if err = x.from(ctx, s.p, patience, open); errors.Is(err, blob.ErrWrong) || errors.Is(err, blob.ErrSize) {
+		if _, err = x.from(ctx, s.p, patience, open); errors.Is(err, blob.ErrWrong) || errors.Is(err, blob.ErrSize) {
 			return // x.wrong names it
 		}
 	}
@@ -426,9 +424,9 @@ func (x *fetch) fromMailbox(ctx context.Context, s source, patience int) {
 	}
 }
 
-// from fetches what a peer has, and goes on after so many wrong answers. The error says why
-// it could not be asked.
-func (x *fetch) from(ctx context.Context, p peer.ID, patience int, open func(context.Context) (*blobStream, error)) error {
+// from fetches what a peer has, and goes on after so many wrong answers. gave says that something
+// came, the error why the peer is not asked any more.
+func (x *fetch) from(ctx context.Context, p peer.ID, patience int, open func(context.Context) (*blobStream, error)) (gave bool, err error) {
 	var stream *blobStream
 	defer func() {
 		if stream != nil {
@@ -436,31 +434,35 @@ func (x *fetch) from(ctx context.Context, p peer.ID, patience int, open func(con
 		}
 	}()
 	pace, skip, waited := pace{most: 1, first: time.Hour}, x.wrongOf(p), time.Duration(0)
+	after := rand.N(max(blob.Groups(x.to.Length), 1)) //nolint:gosec // see rarity: where the groups that it gave last end
 	for ctx.Err() == nil {
 		if stream == nil || time.Since(stream.began) > blobTurn {
 			if stream != nil {
 				stream.drop()
 			}
-			var err error
 			if stream, err = open(ctx); err != nil {
 				x.n.log.Debug("a peer cannot be asked for files", "peer", p, "err", err)
-				return err
+				return gave, err
 			}
 		}
 		have, err := stream.have([]wire.BlobRoot{x.to.Root}, []int64{x.to.Length})
 		if err != nil {
-			return err
+			return gave, err
 		}
+		x.mu.Lock()
+		x.rarity.told(p, have[0])
+		x.mu.Unlock()
 		for some := true; some && stream != nil && time.Since(stream.began) <= blobTurn; {
-			from, groups := x.claim(have[0], skip, pace.most)
+			from, groups := x.claim(have[0], skip, after, pace.most)
 			if some = groups > 0; !some {
-				return nil
+				return gave, nil
 			}
+			after = from + groups
 			began := time.Now()
 			first, err := x.get(stream, from, groups)
 			var wait waitError
 			if err == nil {
-				waited = 0
+				gave, waited = true, 0
 			}
 			switch {
 			case err == nil:
@@ -488,10 +490,10 @@ func (x *fetch) from(ctx context.Context, p peer.ID, patience int, open func(con
 			if ctx.Err() == nil {
 				x.n.log.Debug("a file was not fetched from a peer", "peer", p, "err", err)
 			}
-			return err
+			return gave, err
 		}
 	}
-	return ctx.Err()
+	return gave, ctx.Err()
 }
 
 // wrongOf gives the groups that a member has wrong. One worker at a time asks a member.
@@ -522,26 +524,19 @@ func (x *fetch) skip(skip map[int]bool, from, groups int) {
 	}
 }
 
-// claim chooses groups that are missing, that nobody is asked for, and that a member has.
-func (x *fetch) claim(have blob.Bits, skip map[int]bool, most int) (from, groups int) {
+// claim chooses groups that are missing, that nobody is asked for, and that a member has: those
+// that the fewest others have, after those that it gave last if that may be.
+func (x *fetch) claim(have blob.Bits, skip map[int]bool, after, most int) (from, groups int) {
 	x.t.mu.Lock()
 	here := slices.Clone(x.f.bits)
 	x.t.mu.Unlock()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for i := range blob.Groups(x.to.Length) {
-		switch free := have.Has(i) && !here.Has(i) && !x.claimed[i] && !skip[i]; {
-		case !free && groups > 0:
-			return from, groups
-		case !free:
-			continue
-		case groups == 0:
-			from = i
-		}
-		x.claimed[i] = true
-		if groups++; groups == most {
-			break
-		}
+	from, groups = x.rarity.choose(after, most, func(i int) bool {
+		return have.Has(i) && !here.Has(i) && !x.claimed[i] && !skip[i]
+	})
+	for i := range groups {
+		x.claimed[from+i] = true
 	}
 	return from, groups
 }

@@ -23,129 +23,146 @@ import (
 	"github.com/pandanode/pandanode/node/api"
 )
 
+// senders is a group of real processes of which the first sends files.
+type senders struct {
+	*cluster
+	group string
+	plain []byte
+}
+
+func newSenders(t *testing.T, n, size int) *senders {
+	t.Helper()
+	c := &senders{cluster: newCluster(t, n, 5*time.Minute), plain: make([]byte, size)}
+	c.group = c.cluster.group("tea", n)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(c.plain)
+	return c
+}
+
+// send sends the file, and returns once all others know of it.
+func (c *senders) send(name string) api.File {
+	c.Helper()
+	f, err := c.api[0].Upload(c.ctx, api.UploadRequest{Name: name}, int64(len(c.plain)), bytes.NewReader(c.plain))
+	if err != nil {
+		c.Fatal(err)
+	}
+	if _, err := c.api[0].Send(c.ctx, api.SendRequest{Group: c.group, Files: []string{f.ID}}); err != nil {
+		c.Fatal(err)
+	}
+	for i := 1; i < len(c.procs); i++ {
+		for {
+			if _, err := c.api[i].File(c.ctx, api.FileRequest{File: f.ID}); err == nil {
+				break
+			}
+			select {
+			case <-time.After(10 * time.Millisecond):
+			case <-c.ctx.Done():
+				c.Fatal("the message does not come")
+			}
+		}
+	}
+	return f
+}
+
+// fetch waits until a node has a part of a file, and gives how much it has. The rest goes on to
+// come.
+func (c *senders) fetch(i int, f api.File, part float64) (have int64) {
+	c.Helper()
+	enough := errors.New("enough")
+	err := c.api[i].FetchFile(c.ctx, api.FetchFileRequest{File: f.ID}, func(now api.File) error {
+		if have = now.Have; part < 1 && float64(have) >= part*float64(now.Sealed) {
+			return enough
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, enough) {
+		now, _ := c.api[i].File(c.ctx, api.FileRequest{File: f.ID})
+		c.Fatalf("%v: %+v", err, now)
+	}
+	return have
+}
+
+// check fails unless a node has the file as it was.
+func (c *senders) check(i int, f api.File) {
+	c.Helper()
+	r, err := c.api[i].ReadFile(c.ctx, f.ID)
+	if err != nil {
+		c.Fatal(err)
+	}
+	defer r.Close()
+	sum := sha256.New()
+	if n, err := io.Copy(sum, r); err != nil || n != int64(len(c.plain)) || [32]byte(sum.Sum(nil)) != sha256.Sum256(c.plain) {
+		c.Errorf("node %d has %d bytes, %v", i, n, err)
+	}
+}
+
+// served is how many bytes of files a process has given.
+func (c *senders) served(i int) int64 {
+	c.Helper()
+	st, err := c.api[i].Status(c.ctx, api.StatusRequest{})
+	if err != nil {
+		c.Fatal(err)
+	}
+	return st.Extra["file_bytes_out"]
+}
+
+// rest has a node fetch nothing that the first sends, or fetch again.
+func (c *senders) rest(i int, is bool) {
+	c.Helper()
+	if _, err := c.api[i].SetPerson(c.ctx, api.SetPersonRequest{User: c.procs[0].user, Blocked: &is}); err != nil {
+		c.Fatal(err)
+	}
+}
+
 // A file of 50 MiB between three real processes: both receivers have parts, the sender's disk
 // flips a bit, and a receiver is killed twice. It comes as it was, and no more than 1 MiB of it
 // twice, with what was under way when a process was killed; and it is not much slower than the
 // same bytes over a plain stream.
 func TestFileOf50MiB(t *testing.T) {
-	c := newCluster(t, 3, 5*time.Minute)
-	group := c.group("tea", 3)
-	plain := make([]byte, 50<<20)
-	_, _ = rand.NewChaCha8([32]byte{1}).Read(plain)
+	c := newSenders(t, 3, 50<<20)
 	begun := time.Now()
-	want := sha256.Sum256(plain)
+	_ = sha256.Sum256(c.plain)
 	hashing := time.Since(begun)
 
-	send := func(name string) api.File {
-		t.Helper()
-		f, err := c.api[0].Upload(c.ctx, api.UploadRequest{Name: name}, int64(len(plain)), bytes.NewReader(plain))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.api[0].Send(c.ctx, api.SendRequest{Group: group, Files: []string{f.ID}}); err != nil {
-			t.Fatal(err)
-		}
-		for _, i := range []int{1, 2} {
-			for {
-				if _, err := c.api[i].File(c.ctx, api.FileRequest{File: f.ID}); err == nil {
-					break
-				}
-				select {
-				case <-time.After(10 * time.Millisecond):
-				case <-c.ctx.Done():
-					t.Fatal("the message does not come")
-				}
-			}
-		}
-		return f
-	}
-	enough := errors.New("enough")
-	fetch := func(i int, f api.File, part float64) {
-		t.Helper()
-		err := c.api[i].FetchFile(c.ctx, api.FetchFileRequest{File: f.ID}, func(now api.File) error {
-			if part < 1 && float64(now.Have) >= part*float64(now.Sealed) {
-				return enough
-			}
-			return nil
-		})
-		if err != nil && !errors.Is(err, enough) {
-			now, _ := c.api[i].File(c.ctx, api.FileRequest{File: f.ID})
-			t.Fatalf("%v: %+v", err, now)
-		}
-	}
-	check := func(i int, f api.File) {
-		t.Helper()
-		r, err := c.api[i].ReadFile(c.ctx, f.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Close()
-		sum := sha256.New()
-		if n, err := io.Copy(sum, r); err != nil || n != int64(len(plain)) || [32]byte(sum.Sum(nil)) != want {
-			t.Errorf("node %d has %d bytes, %v", i, n, err)
-		}
-	}
-	out := func(i int) int64 {
-		t.Helper()
-		st, err := c.api[i].Status(c.ctx, api.StatusRequest{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return st.Extra["file_bytes_out"]
-	}
-	kill := func(i int) {
-		t.Helper()
-		if err := c.procs[i].kill(); err != nil {
-			t.Fatal(err)
-		}
-	}
-
 	// The one who sends it is undisturbed: how fast is it?
-	quick := send("quick.bin")
+	quick := c.send("quick.bin")
 	begun = time.Now()
-	fetch(1, quick, 1)
+	c.fetch(1, quick, 1)
 	took := time.Since(begun)
-	check(1, quick)
-	bare := plainStream(t, plain)
+	c.check(1, quick)
+	bare := plainStream(t, c.plain)
 	t.Logf("50 MiB: SHA-256 %v, a plain stream %v, a file %v: %.1f times the stream, %.1f times SHA-256",
 		hashing.Round(time.Millisecond), bare.Round(time.Millisecond), took.Round(time.Millisecond), took.Seconds()/bare.Seconds(), took.Seconds()/hashing.Seconds())
 
 	// A node that is killed cannot be asked what it fetched, so those count who serve: node 1
 	// rests while node 2 fetches, and node 2 is whole while node 1 fetches the rest.
-	f := send("large.bin")
-	kill(2)
-	before := out(0)
-	fetch(1, f, 0.5)
-	kill(1)
-	toOne := out(0) - before
-	kill(0)
+	f := c.send("large.bin")
+	c.kill(2)
+	before := c.served(0)
+	c.fetch(1, f, 0.5)
+	c.kill(1)
+	toOne := c.served(0) - before
+	c.kill(0)
 	flipBlob(t, c.procs[0].home, f.Sealed, 5<<16+17)
 	c.start(1)
-	rest := func(is bool) {
-		t.Helper()
-		if _, err := c.api[1].SetPerson(c.ctx, api.SetPersonRequest{User: c.procs[0].user, Blocked: &is}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	rest(true)
+	c.rest(1, true)
 	c.start(0)
 	c.start(2)
-	fetch(2, f, 0.2)
-	kill(2)
+	c.fetch(2, f, 0.2)
+	c.kill(2)
 	c.start(2)
-	fetch(2, f, 0.7)
-	kill(2)
+	c.fetch(2, f, 0.7)
+	c.kill(2)
 	c.start(2)
-	fetch(2, f, 1)
-	check(2, f)
-	first, second := out(0), out(1)
-	if now := out(0) + out(2) - first; second < 1<<20 || now > 64<<10 {
+	c.fetch(2, f, 1)
+	c.check(2, f)
+	first, second := c.served(0), c.served(1)
+	if now := c.served(0) + c.served(2) - first; second < 1<<20 || now > 64<<10 {
 		t.Errorf("a part served %d bytes, and %d came to who rests", second, now)
 	}
-	rest(false)
-	fetch(1, f, 1)
-	check(1, f)
-	toOne += out(0) - first + out(2)
+	c.rest(1, false)
+	c.fetch(1, f, 1)
+	c.check(1, f)
+	toOne += c.served(0) - first + c.served(2)
 	for _, of := range []struct {
 		node   string
 		kills  int
@@ -156,6 +173,56 @@ func TestFileOf50MiB(t *testing.T) {
 		if of.served < f.Sealed || twice > 1<<20 {
 			t.Errorf("%d bytes too much were served for %s, and 1 MiB is the most", twice, of.node)
 		}
+	}
+}
+
+// Two members have parts of a file, neither all of it, and its sender is away: what the two have
+// comes from both at once, and the rest once the sender is back, nothing of it twice.
+func TestFileOfTwoPartialHolders(t *testing.T) {
+	c := newSenders(t, 4, 64<<20)
+	f := c.send("large.bin")
+	c.kill(3)
+	c.kill(2)
+	a := c.fetch(1, f, 0.2)
+	c.kill(1)
+	c.kill(0)
+	c.start(1)
+	c.rest(1, true)
+	c.start(0)
+	c.start(2)
+	c.until(time.Minute, "node 2 can fetch from both", func() bool {
+		st, err := c.api[2].Status(c.ctx, api.StatusRequest{})
+		return err == nil && st.Peers == 2
+	})
+	b := c.fetch(2, f, 0.2)
+	c.kill(2)
+	c.kill(0)
+	c.kill(1)
+	most := max(a, b)
+	if most > f.Sealed*3/4 {
+		t.Fatalf("one of them has too much for this test: %d and %d bytes of %d", a, b, f.Sealed)
+	}
+	for _, i := range []int{2, 3} { // they were up for too short a time to remember another member
+		c.procs[i].seeds = c.procs[1].addr
+	}
+	c.start(2) // alone, until it rests
+	c.rest(2, true)
+	c.start(1)
+	c.start(3)
+	have := c.fetch(3, f, float64(most)/float64(f.Sealed))
+	first, second := c.served(1), c.served(2)
+	t.Logf("of %d bytes, node 3 had %d before the sender was back: one member had served %d, the other %d", f.Sealed, have, first, second)
+	if first < 1<<20 || second < 1<<20 {
+		t.Error("not from both")
+	}
+	c.start(0)
+	c.fetch(3, f, 1)
+	c.check(3, f)
+	served := c.served(0) + c.served(1) + c.served(2)
+	twice := served - f.Sealed - proofs(f.Sealed)
+	t.Logf("%d bytes were served for it in all, %d more than the file and its proofs", served, twice)
+	if twice > 1<<20 {
+		t.Error("1 MiB is the most")
 	}
 }
 
