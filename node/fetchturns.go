@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -16,12 +17,15 @@ import (
 // fetchTurns says who is asked for a file next: each once, and whoever had nothing of what is missing
 // again, less and less often, as long as another one gives something. Members who fetch the same
 // file have more of it each time, so its sender need not give all of it to each.
+// Members who connect meanwhile get a turn, too.
 type fetchTurns struct {
-	again bool // ask again
+	more func(context.Context) []source // those that are there now; nil: each is asked once
 
 	mu      sync.Mutex
+	known   map[peer.ID]bool
 	waiting []fetchTurn
 	taken   int
+	looked  time.Time // for more
 	change  signal
 }
 
@@ -32,12 +36,20 @@ type fetchTurn struct {
 	nothing int       // times in a row that it had nothing
 }
 
-func newFetchTurns(sources []source, again bool) *fetchTurns {
-	t := &fetchTurns{again: again}
-	for _, s := range sources {
-		t.waiting = append(t.waiting, fetchTurn{source: s})
-	}
+func newFetchTurns(sources []source, more func(context.Context) []source) *fetchTurns {
+	t := &fetchTurns{more: more, known: map[peer.ID]bool{}, looked: time.Now()}
+	t.add(sources)
 	return t
+}
+
+// add gives a turn to each source that had none.
+func (t *fetchTurns) add(sources []source) {
+	for _, s := range sources {
+		if !t.known[s.p] {
+			t.known[s.p] = true
+			t.waiting = append(t.waiting, fetchTurn{source: s})
+		}
+	}
 }
 
 // next waits for the next turn. There is none once ctx has ended, or nobody is left to ask now
@@ -45,6 +57,7 @@ func newFetchTurns(sources []source, again bool) *fetchTurns {
 func (t *fetchTurns) next(ctx context.Context) (fetchTurn, bool) {
 	for ctx.Err() == nil {
 		changed := t.change.wait()
+		t.look(ctx)
 		due, pause, ok := t.take(time.Now())
 		if ok || pause == 0 {
 			return due, ok
@@ -60,11 +73,21 @@ func (t *fetchTurns) next(ctx context.Context) (fetchTurn, bool) {
 	return fetchTurn{}, false
 }
 
+// look gives a turn to members who have connected since it last looked.
+func (t *fetchTurns) look(ctx context.Context) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.more != nil && time.Since(t.looked) >= fetchLook {
+		t.looked = time.Now()
+		t.add(t.more(ctx))
+	}
+}
+
 // take takes the first turn that is due. If none is, pause says when to look again; zero: never.
 func (t *fetchTurns) take(now time.Time) (due fetchTurn, pause time.Duration, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	pause = fetchSeldom
+	pause = max(fetchLook-now.Sub(t.looked), time.Second)
 	for i, w := range t.waiting {
 		wait := w.at.Sub(now)
 		if wait <= 0 {
@@ -80,16 +103,21 @@ func (t *fetchTurns) take(now time.Time) (due fetchTurn, pause time.Duration, ok
 	return fetchTurn{}, pause, false
 }
 
-// done ends a turn, in which a source gave something or not. One that failed is asked no more.
+// done ends a turn, in which a source gave something or not. One that failed is let alone for
+// longer, and one that served wrong bytes is asked no more.
 func (t *fetchTurns) done(of fetchTurn, gave bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.taken--
-	if t.again && err == nil {
+	if t.more != nil && !errors.Is(err, blob.ErrWrong) && !errors.Is(err, blob.ErrSize) {
+		pause := fetchTurnAgain
+		if err != nil {
+			pause = fetchLook
+		}
 		if of.nothing++; gave {
 			of.nothing = 0
 		}
-		of.at = time.Now().Add(min(fetchTurnAgain<<min(of.nothing, 10), fetchSeldom))
+		of.at = time.Now().Add(min(pause<<min(of.nothing, 10), fetchSeldom))
 		t.waiting = append(t.waiting, of)
 	}
 	t.change.wake()

@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -58,7 +59,8 @@ func TestMembersFetchFromEachOther(t *testing.T) {
 	})
 }
 
-// A source that had nothing is asked again while another one gives something; one that failed is not.
+// A source that had nothing is asked again while another one gives something, and one that failed
+// later; one that served wrong bytes is not.
 func TestFetchTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		of := func(names ...string) (out []source) {
@@ -67,7 +69,8 @@ func TestFetchTurns(t *testing.T) {
 			}
 			return out
 		}
-		turns := newFetchTurns(of("a", "b", "c"), true)
+		there := of("a", "b")
+		turns := newFetchTurns(of("a", "b", "c"), func(context.Context) []source { return there })
 		next := func(want string, after time.Duration) fetchTurn {
 			t.Helper()
 			began := time.Now()
@@ -85,12 +88,17 @@ func TestFetchTurns(t *testing.T) {
 		b = next("b", 4*fetchTurnAgain)
 		turns.done(b, true, nil)
 		b = next("b", fetchTurnAgain)
-		turns.done(b, false, nil)
+		turns.done(b, false, blob.ErrWrong)
+		there = of("a", "b", "c", "d")
+		d := next("d", fetchLook-7*fetchTurnAgain) // who has connected; a and b had their turns
+		turns.done(d, false, blob.ErrSize)
+		c = next("c", fetchLook) // it failed
+		turns.done(c, false, errNobody)
 		turns.done(a, false, errNobody)
 		if got, ok := turns.next(t.Context()); ok {
 			t.Errorf("%q is asked while nobody gives anything", got.p)
 		}
-		once := newFetchTurns(of("a", "b"), false)
+		once := newFetchTurns(of("a", "b"), nil)
 		first, _ := once.next(t.Context())
 		second, _ := once.next(t.Context())
 		once.done(first, true, nil)
@@ -155,4 +163,41 @@ func TestRarity(t *testing.T) {
 	if from, n := r.choose(3, 16, func(int) bool { return false }); from != 0 || n != 0 {
 		t.Errorf("%d groups from %d where none is free", n, from)
 	}
+}
+
+// TestMemberThatConnectsLate has a file come slowly, and its sender's line is full; another member
+// who has it connects meanwhile, and is asked, too.
+func TestMemberThatConnectsLate(t *testing.T) {
+	t.Parallel()
+	inNet(t, simhost.Config{BitsPerSecond: 2_000_000}, func(w *world) {
+		a := w.open(0)
+		b, c := w.open(1, 0), w.open(2, 0, 1)
+		id := w.create(a, "tea")
+		w.join(b, id)
+		w.join(c, id)
+		large := someBytes(1, 8<<20) // 34 s
+		f := w.upload(a, "large.bin", large)
+		w.sendFile(a, id, "", f)
+		w.state(b, f.ID, "known", func(api.File) bool { return true })
+		w.state(c, f.ID, "known", func(api.File) bool { return true })
+		w.fetch(c, f.ID)
+		w.close(2)
+		ctx, cancel := context.WithCancel(w.Context())
+		if err := b.API().FetchFile(ctx, api.FetchFileRequest{File: f.ID}, func(now api.File) error {
+			if now.Have > 0 {
+				return errEnough
+			}
+			return nil
+		}); !errors.Is(err, errEnough) {
+			t.Fatal(err)
+		}
+		cancel()
+		c = w.open(2, 0, 1)
+		if got := w.fetch(b, f.ID); !bytes.Equal(got, large) {
+			t.Error("other bytes came")
+		}
+		if out := counted(c.metrics.FileBytes.WithLabelValues(directionOut)); out < 1<<20 {
+			t.Errorf("who connected late served %d bytes", out)
+		}
+	})
 }

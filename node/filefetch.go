@@ -31,6 +31,7 @@ const (
 	fetchQuick     = 2 * time.Second // a member that answers sooner may be asked for twice as much
 	fetchAgain     = 2 * time.Second // after nobody had what is missing; twice as long each time
 	fetchSeldom    = 5 * time.Minute
+	fetchLook      = 10 * time.Second       // from one look for members who have connected to the next, while others give
 	fetchTurnAgain = 500 * time.Millisecond // after a member had nothing of what is missing, while others give; twice as long each time
 	fetchNoSpace   = time.Minute
 	fetchWrong     = 16               // wrong answers in a row of a member who is asked last
@@ -376,9 +377,19 @@ func (x *fetch) pass(ctx context.Context) error {
 	x.met = len(members) > 0 || slices.ContainsFunc(bad, func(s source) bool { return len(s.mail) == 0 })
 	for i, some := range [][]source{members, mailboxes, bad} {
 		patience := i / 2 * fetchWrong
-		turns := newFetchTurns(some, i == 0) // a worker asks nobody once ctx has ended
+		if len(some) == 0 {
+			continue
+		}
+		var more func(context.Context) []source
+		if i == 0 {
+			more = func(ctx context.Context) []source {
+				now, _, _ := x.sources(ctx)
+				return now
+			}
+		}
+		turns := newFetchTurns(some, more) // a worker asks nobody once ctx has ended
 		var workers sync.WaitGroup
-		for range min(fetchFrom, len(some)) {
+		for range fetchFrom {
 			workers.Go(func() {
 				for s, ok := turns.next(ctx); ok && !x.whole(); s, ok = turns.next(ctx) {
 					if len(s.mail) == 0 {
