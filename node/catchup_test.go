@@ -1,7 +1,10 @@
 package node
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,6 +50,27 @@ func TestCatchUpWithThousands(t *testing.T) {
 	})
 }
 
+// failures is a log of which the errors of exchanges are kept, so that a test can say them.
+type failures struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (f *failures) Enabled(context.Context, slog.Level) bool { return true }
+func (f *failures) WithAttrs([]slog.Attr) slog.Handler       { return f }
+func (f *failures) WithGroup(string) slog.Handler            { return f }
+func (f *failures) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if err, failed := a.Value.Any().(error); r.Message == "exchange ended" && failed {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.all = append(f.all, fmt.Sprintf("%v: %v", r.Time, err))
+		}
+		return true
+	})
+	return nil
+}
+
 // slowly runs a test over lines that carry so many bits a second.
 func slowly(t *testing.T, bits int, f func(w *world)) {
 	t.Helper()
@@ -89,6 +113,8 @@ func TestCatchUpOverASlowLine(t *testing.T) {
 // which each goes on where the one before has ended.
 func TestCatchUpInTurns(t *testing.T) {
 	slowly(t, 64_000, func(w *world) {
+		var failed failures
+		w.log = slog.New(&failed)
 		a := w.open(0)
 		b := w.open(1, 0)
 		id := w.create(a, "large and slow")
@@ -108,7 +134,7 @@ func TestCatchUpInTurns(t *testing.T) {
 			w.Fatalf("it took %v: no test of turns", took)
 		}
 		if n := a.metrics.counters()["catchups_failed"] - before + b.metrics.counters()["catchups_failed"]; n > 0 {
-			w.Errorf("%d exchanges failed", n)
+			w.Errorf("%d exchanges failed: %q", n, failed.all)
 		}
 		if in := b.metrics.counters()["catchup_bytes_in"]; in > 2*messages*size {
 			w.Errorf("%d bytes came for %d messages of %d", in, messages, size)
