@@ -226,11 +226,11 @@ func TestFileOfTwoPartialHolders(t *testing.T) {
 	}
 }
 
-// proofs is how many bytes of its tree go at most with a blob of a length that is asked for in one
-// group of 64 KiB at a time, as between groups that are here: those from the root down, each time.
+// proofs is how many bytes of its tree go with a blob of a length that is asked for in two groups
+// of 64 KiB at a time: those from the root down, for each time.
 func proofs(length int64) int64 {
 	groups := length/(64<<10) + 1
-	return groups * (8 + 64*int64(bits.Len64(uint64(groups))))
+	return groups / 2 * (8 + 64*int64(bits.Len64(uint64(groups))))
 }
 
 // A file of 50 MiB from one real process to another that are never online together: by a
