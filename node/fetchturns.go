@@ -14,10 +14,10 @@ import (
 	"github.com/pandanode/pandanode/node/blob"
 )
 
-// fetchTurns says who is asked for a file next: each once, and whoever had nothing of what is missing
-// again, less and less often, as long as another one gives something. Members who fetch the same
-// file have more of it each time, so its sender need not give all of it to each.
-// Members who connect meanwhile get a turn, too.
+// fetchTurns says who is asked for a file next: each once, and whoever had nothing of what is
+// missing again, less and less often, as long as another one gives something. Members who fetch the same
+// file have more of it each time, so its sender need not give all of it to each. Members who
+// connect meanwhile get a turn, too.
 type fetchTurns struct {
 	more func(context.Context) []source // those that are there now; nil: each is asked once
 
@@ -87,7 +87,10 @@ func (t *fetchTurns) look(ctx context.Context) {
 func (t *fetchTurns) take(now time.Time) (due fetchTurn, pause time.Duration, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	pause = max(fetchLook-now.Sub(t.looked), time.Second)
+	pause = fetchSeldom
+	if t.more != nil {
+		pause = max(fetchLook-now.Sub(t.looked), time.Second)
+	}
 	for i, w := range t.waiting {
 		wait := w.at.Sub(now)
 		if wait <= 0 {

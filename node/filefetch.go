@@ -387,7 +387,7 @@ func (x *fetch) pass(ctx context.Context) error {
 				return now
 			}
 		}
-		turns := newFetchTurns(some, more) // a worker asks nobody once ctx has ended
+		turns := newFetchTurns(some, more)
 		var workers sync.WaitGroup
 		for range fetchFrom {
 			workers.Go(func() {
