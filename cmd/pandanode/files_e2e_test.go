@@ -49,16 +49,10 @@ func (c *senders) send(name string) api.File {
 		c.Fatal(err)
 	}
 	for i := 1; i < len(c.procs); i++ {
-		for {
-			if _, err := c.api[i].File(c.ctx, api.FileRequest{File: f.ID}); err == nil {
-				break
-			}
-			select {
-			case <-time.After(10 * time.Millisecond):
-			case <-c.ctx.Done():
-				c.Fatal("the message does not come")
-			}
-		}
+		c.until(time.Minute, "the message comes", func() bool {
+			_, err := c.api[i].File(c.ctx, api.FileRequest{File: f.ID})
+			return err == nil
+		})
 	}
 	return f
 }
@@ -142,7 +136,7 @@ func TestFileOf50MiB(t *testing.T) {
 	c.kill(1)
 	toOne := c.served(0) - before
 	c.kill(0)
-	flipBlob(t, c.procs[0].home, f.Sealed, 5<<16+17)
+	flipBlob(t, c.procs[0].home, c.procs[1].home, f.Sealed)
 	c.start(1)
 	c.rest(1, true)
 	c.start(0)
@@ -155,6 +149,11 @@ func TestFileOf50MiB(t *testing.T) {
 	c.start(2)
 	c.fetch(2, f, 1)
 	c.check(2, f)
+	logged, err := os.ReadFile(c.procs[2].logFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("node 2 was given wrong bytes %d times", bytes.Count(logged, []byte("served other bytes")))
 	first, second := c.served(0), c.served(1)
 	if now := c.served(0) + c.served(2) - first; second < 1<<20 || now > 64<<10 {
 		t.Errorf("a part served %d bytes, and %d came to who rests", second, now)
@@ -363,8 +362,27 @@ func (c *cluster) kill(i int) {
 	}
 }
 
-// flipBlob flips a bit of the newest blob of that length in a home.
-func flipBlob(t *testing.T, home string, length, at int64) {
+// flipBlob flips a bit of the newest file of a length that a home has, in a group that another
+// home has, too, which has a part of it.
+func flipBlob(t *testing.T, home, other string, length int64) {
+	t.Helper()
+	part, empty := newestBlob(t, other, length), make([]byte, 64<<10)
+	group, at := make([]byte, 64<<10), int64(0)
+	for ; bytes.Equal(group, empty); at += 64 << 10 {
+		if _, err := part.ReadAt(group, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := newestBlob(t, home, length)
+	at -= 64<<10 - 17
+	one := []byte{group[17] ^ 1}
+	if _, err := b.WriteAt(one, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newestBlob opens the newest file of a length that a home has.
+func newestBlob(t *testing.T, home string, length int64) *os.File {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(home, "files", "*"))
 	if err != nil {
@@ -380,15 +398,8 @@ func flipBlob(t *testing.T, home string, length, at int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer b.Close()
-	one := make([]byte, 1)
-	if _, err := b.ReadAt(one, at); err != nil {
-		t.Fatal(err)
-	}
-	one[0] ^= 1
-	if _, err := b.WriteAt(one, at); err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() { _ = b.Close() })
+	return b
 }
 
 // plainStream is how long bytes take from one host to another, both in this process, over
