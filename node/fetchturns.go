@@ -152,11 +152,13 @@ func (r *rarity) told(p peer.ID, have blob.Bits) {
 
 // choose gives a run of at most so many free groups that the fewest have: where a run before it
 // ended, if that may be, else anywhere. Those who fetch a file at the same time so have what the
-// others lack, and all of it together soon.
+// others lack, and all of it together soon. A run crosses no multiple of most: so it leaves no
+// single groups between it and the next, each of which would cost a proof of its own.
 func (r *rarity) choose(after, most int, free func(group int) bool) (from, groups int) {
 	from, groups = r.from(after, most, free)
 	if groups > 0 && from != after {
-		from, groups = r.from(rand.N(len(r.holders)), most, free) //nolint:gosec // spreads load, hides nothing
+		first := rand.N(len(r.holders)) //nolint:gosec // spreads load, hides nothing
+		from, groups = r.from(first-first%most, most, free)
 	}
 	return from, groups
 }
@@ -176,7 +178,7 @@ func (r *rarity) from(first, most int, free func(group int) bool) (from, groups 
 	if groups == 0 {
 		return 0, 0
 	}
-	for i := from + 1; i < all && groups < most && r.holders[i] == least && free(i); i++ {
+	for i := from + 1; i < all && i%most > 0 && r.holders[i] == least && free(i); i++ {
 		groups++
 	}
 	return from, groups

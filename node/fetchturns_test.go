@@ -141,15 +141,17 @@ func TestRarity(t *testing.T) {
 		groups       int // 0: one at least
 	}{
 		{"what one alone has", 0, 16, every, 48, 64, -1, 0},
-		{"after the last run", 50, 4, every, 48, 64, 50, 4},
+		{"after the last run", 52, 4, every, 48, 64, 52, 4},
+		{"to a multiple of its size", 50, 4, every, 48, 64, 50, 2},
 		{"not beyond the end", 62, 4, every, 48, 64, 62, 2},
 		{"not what many have", 30, 64, func(i int) bool { return i < 36 }, 32, 36, -1, 0},
 		{"of those in between", 40, 16, func(i int) bool { return i >= 32 && i < 48 }, 32, 48, 40, 8},
+		{"anywhere, from a multiple on", 0, 2, func(i int) bool { return i >= 33 }, 48, 64, -1, 2},
 		{"what many have, if that is all", 16, 64, func(i int) bool { return i < 20 }, 16, 20, 16, 4},
 	} {
 		for range 100 {
 			from, n := r.choose(c.after, c.most, c.free)
-			if n < 1 || from < c.least || from+n > c.below || n > c.most || c.from >= 0 && from != c.from || c.groups > 0 && n != c.groups {
+			if n < 1 || from < c.least || from+n > c.below || n > c.most || c.from >= 0 && from != c.from || c.groups > 0 && n != c.groups || from%c.most+n > c.most {
 				t.Fatalf("%s: %d groups from %d", c.name, n, from)
 			}
 			if c.after == 0 {
