@@ -50,7 +50,7 @@ type profilesRow struct {
 // Bounds of the above.
 const (
 	maxProfilesOfUser = 4                // that are kept, so that an earlier one counts when the last is deleted
-	maxProfileEvents  = 2048             // that are looked at in one turn, and before that is noted
+	maxProfileEvents  = 2048             // that are looked at in one turn, and before that is noted; so a start has twice as many to look at
 	profilesApart     = 10 * time.Second // between two that members repeat, on average
 	rereadProfiles    = time.Hour
 	profileAhead      = 10 * time.Minute // no other group takes a later date for the newest
@@ -60,6 +60,7 @@ const (
 // beside it: said is replaced, never changed.
 type groupProfiles struct {
 	row  profilesRow
+	kept uint64                      // its UpTo in the store
 	said map[wire.UserID]saidProfile // the newest of each user
 	read time.Time                   // when said was read; zero: it is to be read
 }
@@ -239,6 +240,7 @@ func (g *groupSession) lookForProfiles(j group.Journal) (more bool, err error) {
 		if _, err := getRow(g.n.store, key, row); err != nil {
 			return false, err
 		}
+		p.kept = row.UpTo
 	}
 	if row.UpTo > j.Cursor() { // of before the store went back
 		*p = groupProfiles{}
@@ -269,8 +271,8 @@ func (g *groupSession) lookForProfiles(j group.Journal) (more bool, err error) {
 		}
 		p.read = time.Now()
 	}
-	if more || found > before || len(row.Said) < found {
-		err = g.n.put(key, row)
+	if row.UpTo >= p.kept+maxProfileEvents || found > before || len(row.Said) < found {
+		err, p.kept = g.n.put(key, row), row.UpTo
 	}
 	return more, err
 }

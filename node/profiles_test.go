@@ -8,6 +8,7 @@ import (
 	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/content"
+	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -167,6 +168,43 @@ func TestLaterProfileOfTheUser(t *testing.T) {
 		n = w.open(0)
 		if p, err := n.API().Profile(w.within(time.Minute), api.Empty{}); err != nil || p.Name != "Anna" {
 			t.Errorf("after a restart: %+v, %v", p, err)
+		}
+	})
+}
+
+// A start looks for profiles in what came last alone, and not in all the history that a node has
+// read since it began.
+func TestProfilesKeepUp(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		id := w.create(a, "tea")
+		sent := make([]wire.Content, maxSendTogether)
+		for i := range sent {
+			sent[i] = wire.Content{MediaType: "text/plain", Data: []byte("again")}
+		}
+		for range 3*maxProfileEvents/len(sent) + 1 {
+			if _, err := a.sendAll(w.Context(), id, sent); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var cursor uint64
+		w.eventually(a, time.Minute, "its place is noted", func() bool {
+			var row profilesRow
+			g, err := a.groups.must(id)
+			if err == nil {
+				err = g.loop.look(w.Context(), func(m *group.Machine) error { cursor = m.Journal().Cursor(); return nil })
+			}
+			if err == nil {
+				_, err = getRow(a.store, keyProfiles+string(id[:]), &row)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return row.UpTo+2*maxProfileEvents >= cursor
+		})
+		if cursor <= 3*maxProfileEvents {
+			t.Errorf("%d events are too few for this test", cursor)
 		}
 	})
 }

@@ -297,7 +297,8 @@ func (g *groupSession) notify(e group.Event) {
 	if e.Kind == group.EventChanged {
 		g.unread.changed(e.Message)
 	}
-	if e.Kind == group.EventJoined || e.Kind == group.EventChanged && e.Detail != "reaction" || e.Kind == group.EventMessage && e.Device == g.n.me.device.ID && g.n.people.own().Name != "" {
+	spoke := e.Kind == group.EventMessage && e.Device == g.n.me.device.ID && g.n.people.own().Name != ""
+	if spoke || e.Kind == group.EventJoined || e.Kind == group.EventChanged && e.Detail != "reaction" || e.Cursor%maxProfileEvents == 0 {
 		g.profiled.wake()
 	}
 	g.logEvent(e)
