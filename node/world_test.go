@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -25,11 +26,13 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// TestMain remembers good signatures, as the simulator does, but where costs are measured.
+// TestMain remembers good signatures and collects garbage less often, as the simulator does, but
+// where costs are measured.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if flag.Lookup("test.bench").Value.String() == "" {
 		signature.Remember(1 << 16)
+		debug.SetGCPercent(400)
 	}
 	m.Run()
 }

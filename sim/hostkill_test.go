@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 	if what := os.Getenv(digestEnv); what != "" {
 		os.Exit(printDigest(what))
 	}
+	Roomy()
 	code := m.Run()
 	if err := writeDigests(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -41,7 +41,10 @@ func (a *app) simCmd() *cobra.Command {
 repeats to the last bit from its scenario and its seed. After each run the invariants of
 docs/SCENARIOS.md are checked: the exit code is 0 if all of them hold, 30 if one does not.`,
 	}
-	cmd.AddCommand(a.simRunCmd(), a.simReplayCmd(), a.simShrinkCmd(), a.simSweepCmd(), a.simCompareCmd(), a.simListCmd(), a.simBubbleCmd())
+	for _, c := range []*cobra.Command{a.simRunCmd(), a.simReplayCmd(), a.simShrinkCmd(), a.simSweepCmd(), a.simCompareCmd(), a.simListCmd(), a.simBubbleCmd()} {
+		c.PreRun = func(*cobra.Command, []string) { sim.Roomy() }
+		cmd.AddCommand(c)
+	}
 	return cmd
 }
 

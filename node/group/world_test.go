@@ -11,6 +11,7 @@ import (
 	"iter"
 	"maps"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -70,11 +71,13 @@ func (h *eventHeap) Pop() any {
 	return e
 }
 
-// TestMain remembers good signatures, as the simulator does, but where costs are measured.
+// TestMain remembers good signatures and collects garbage less often, as the simulator does, but
+// where costs are measured.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if flag.Lookup("test.bench").Value.String() == "" {
 		signature.Remember(1 << 16)
+		debug.SetGCPercent(400)
 	}
 	m.Run()
 }
