@@ -298,7 +298,8 @@ func (g *groupSession) notify(e group.Event) {
 		g.unread.changed(e.Message)
 	}
 	spoke := e.Kind == group.EventMessage && e.Device == g.n.me.device.ID && g.n.people.own().Name != ""
-	if spoke || e.Kind == group.EventJoined || e.Kind == group.EventChanged && e.Detail != "reaction" || e.Cursor%maxProfileEvents == 0 {
+	behind := e.Cursor > 0 && e.Cursor%maxProfileEvents == 0
+	if spoke || behind || e.Kind == group.EventJoined || e.Kind == group.EventChanged && e.Detail != "reaction" {
 		g.profiled.wake()
 	}
 	g.logEvent(e)
